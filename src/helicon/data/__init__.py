@@ -1,0 +1,1 @@
+"""Data: genomes, intervals, labelled sequences, annotation, sampling and batching."""

@@ -1,0 +1,387 @@
+"""Labelled sequences: CSV, TSV, Parquet and FASTA files as one packed array with its labels.
+
+The kind of a file is seen from its content, never from its name; any may be gzip or bgzip.
+
+- Delimited text: the separator is the most frequent of tab, comma and semicolon in the first line.
+  The first line names the columns, unless it holds no sequence column but a sequence (20 letters or
+  more): then the file has no header and its columns are `column_1`, `column_2`, ...
+- The sequence column is the one asked for, in any case; for the default `sequence` also `seq`.
+- FASTA: the label is the last field of the header line after `|`, as in the Nucleotide Transformer
+  tasks; the target is then called `label`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from helicon.alphabet import DNA, INVALID, PROTEIN, SOFT_BIT, Alphabet, Ids
+from helicon.data.compressed import foreign, open_bytes
+from helicon.data.delimited import read_delimited
+from helicon.data.fasta import read_fasta
+from helicon.errors import InputError
+
+#: Texts that stand for a label that is not there.
+MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL")
+#: Shortest field that is taken for a sequence where a header line is expected.
+_SURELY_SEQUENCE = 20
+_NAME_COLUMNS = ("name", "id")
+
+#: int64, float64 or text.
+Labels = NDArray[Any]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SequenceTable:
+    """Sequences packed one after the other, with the labels as they stand in the file.
+
+    Attributes:
+        path: the file.
+        alphabet: how the letters were read.
+        ids: all letters, shape (total,), uint8 with `SOFT_BIT` on lower case.
+        offsets: sequence `i` is `ids[offsets[i]:offsets[i + 1]]`, shape (n + 1,), int64.
+        labels: int64, float64 or text; shape (n,), or (n, k) of numbers for k target columns;
+            `None` where no target was asked for.
+        target: names of the target columns, in the order asked for.
+        names: names of the sequences: FASTA headers, or a column `name` or `id`; else `None`.
+        lines: line number of every row in the file, from 1 (Parquet: the row number), shape (n,).
+        unit: `line` or `row`, what `lines` counts.
+    """
+
+    path: Path
+    alphabet: Alphabet
+    ids: Ids
+    offsets: Rows
+    labels: Labels | None
+    target: tuple[str, ...]
+    names: list[str] | None
+    lines: Rows
+    unit: str = "line"
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @property
+    def lengths(self) -> Rows:
+        """Letters of every sequence, shape (n,)."""
+        return np.diff(self.offsets)
+
+    def sequence(self, i: int | np.integer) -> Ids:
+        """Ids of sequence `i`, shape (length,), without the soft-mask bit."""
+        return self.ids[self.offsets[i] : self.offsets[i + 1]] & ~np.uint8(SOFT_BIT)
+
+    def where(self, i: int | np.integer) -> str:
+        """Name row `i` as the user finds it: `train.csv, line 7`."""
+        return f"{self.path}, {self.unit} {self.lines[i]}"
+
+    def take(self, rows: NDArray[np.integer]) -> SequenceTable:
+        """Return the table of the given rows, in their order."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        shift = np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return replace(
+            self,
+            ids=self.ids[np.arange(offsets[-1]) + shift],
+            offsets=offsets,
+            labels=None if self.labels is None else self.labels[rows],
+            names=None if self.names is None else [self.names[i] for i in rows],
+            lines=self.lines[rows],
+        )
+
+
+def read_table(
+    path: str | Path,
+    *,
+    target: str | None,
+    sequence: str = "sequence",
+    alphabet: Alphabet = DNA,
+) -> SequenceTable:
+    """Read labelled sequences; the module's docstring says which files.
+
+    Args:
+        path: a CSV, TSV, Parquet or FASTA file, plain or compressed with gzip.
+        target: label column, several separated by commas, or `None` for sequences alone.
+        sequence: sequence column (not used for FASTA).
+        alphabet: how letters are read; white space around a sequence is dropped.
+
+    Raises:
+        InputError: the file is missing, empty, cut short or of another kind; a column is absent;
+            a row has too many or too few fields, no label, no sequence, or letters outside the
+            alphabet; several targets are not all numbers.
+    """
+    path = Path(path)
+    with open_bytes(path, "table of sequences") as handle:
+        start = handle.read(8192).removeprefix(b"\xef\xbb\xbf")
+    if start.lstrip().startswith(b">"):
+        return _read_fasta(path, target, alphabet)
+    if start.startswith(b"PAR1"):
+        frame, unit = _read_parquet(path, target, sequence), "row"
+    elif words := foreign(start):
+        raise InputError(f"{path}: is {words}; a CSV, TSV, Parquet or FASTA file is wanted")
+    else:
+        frame, unit = _read_text(path, target, sequence, alphabet), "line"
+    return _from_frame(path, frame, unit, alphabet)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The columns that matter, whatever the file was."""
+
+    sequence: pl.Series
+    target: dict[str, pl.Series]
+    names: pl.Series | None
+    lines: Rows
+
+
+def _from_frame(path: Path, frame: _Frame, unit: str, alphabet: Alphabet) -> SequenceTable:
+    if not len(frame.lines):
+        raise InputError(f"{path}: has no rows; fetch or write it again")
+    ids, offsets = _pack(frame.sequence.str.strip_chars().fill_null(""))
+    table = SequenceTable(
+        path=path,
+        alphabet=alphabet,
+        ids=alphabet.encode_table[ids],
+        offsets=offsets,
+        labels=None,
+        target=tuple(frame.target),
+        names=None if frame.names is None else frame.names.fill_null("").to_list(),
+        lines=frame.lines,
+        unit=unit,
+    )
+    _check_sequences(table, ids)
+    return replace(table, labels=_labels(table, frame.target)) if frame.target else table
+
+
+def _pack(texts: pl.Series) -> tuple[Ids, Rows]:
+    """Bytes of all texts in one array, and where each begins."""
+    array = texts.rechunk().to_arrow()
+    _, offsets, data = array.buffers()
+    bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    raw = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    return raw[bounds[0] : bounds[-1]], bounds - bounds[0]
+
+
+def _check_sequences(table: SequenceTable, raw: Ids) -> None:
+    if (empty := np.flatnonzero(table.lengths == 0)).size:
+        raise InputError(
+            f"{table.where(empty[0])}: the sequence is empty{_count(empty)}; "
+            "fill it in or remove the row"
+        )
+    if not (wrong := table.ids == INVALID).any():
+        return
+    at = int(np.argmax(wrong))
+    row = int(np.searchsorted(table.offsets, at, side="right")) - 1
+    start, end = table.offsets[row : row + 2]
+    letters = PROTEIN.encode_table[raw[start:end]]
+    protein = table.alphabet.name == DNA.name and not (letters == INVALID).any()
+    letter = raw[at:end].tobytes().decode("utf-8", errors="replace")[0]
+    raise InputError(
+        f"{table.where(row)}: character {letter!r} at position {at - start + 1} of the sequence is "
+        f"outside the {table.alphabet.name} alphabet ({table.alphabet.letters}); "
+        + ("it reads as a protein" if protein else "correct it, or name the right sequence column")
+    )
+
+
+def _count(rows: NDArray[np.int64]) -> str:
+    return f" ({len(rows):,} rows are like this)" if len(rows) > 1 else ""
+
+
+# ---------------------------------------------------------------- the kinds of file
+
+
+def _read_text(path: Path, target: str | None, sequence: str, alphabet: Alphabet) -> _Frame:
+    with open_bytes(path, "table of sequences") as handle:
+        text = read_delimited(path, handle.read())
+    columns, header = text.first, True
+    if _find_sequence(columns, sequence) is None:
+        like = [i for i, field in enumerate(text.first) if _is_sequence(field, alphabet)]
+        if like:
+            columns = [f"column_{i + 1}" for i in range(len(text.first))]
+            header, sequence = False, columns[like[0]]
+    chosen = _choose(path, columns, target, sequence)
+    frame = text.read(chosen.positions(), skip_first=header)
+    return chosen.frame(frame, text.lines[1:] if header else text.lines)
+
+
+def _is_sequence(field: str, alphabet: Alphabet) -> bool:
+    raw = np.frombuffer(field.strip().encode(), np.uint8)
+    one_case = field.isupper() or field.islower()
+    return (
+        len(raw) >= _SURELY_SEQUENCE
+        and one_case
+        and not (alphabet.encode_table[raw] == INVALID).any()
+    )
+
+
+def _read_parquet(path: Path, target: str | None, sequence: str) -> _Frame:
+    try:
+        with open_bytes(path, "Parquet file") as handle:
+            source = io.BytesIO(handle.read())
+        columns = list(pl.read_parquet_schema(source))
+        chosen = _choose(path, columns, target, sequence)
+        names = [columns[i] for i in chosen.positions()]
+        frame = pl.read_parquet(source, columns=names).select(names)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: the Parquet file is damaged or cut short ({reason}); fetch or write it again"
+        ) from error
+    frame = frame.cast({pl.Categorical: pl.String, pl.Enum: pl.String, pl.Boolean: pl.Int64})
+    if frame[chosen.sequence].dtype != pl.String:
+        raise InputError(
+            f"{path}: the column {chosen.sequence!r} holds {frame[chosen.sequence].dtype}, not "
+            "text; name the column of sequences"
+        )
+    return chosen.frame(frame, np.arange(1, len(frame) + 1))
+
+
+def _read_fasta(path: Path, target: str | None, alphabet: Alphabet) -> SequenceTable:
+    if target not in (None, "label"):
+        raise InputError(
+            f"{path}: a FASTA file has no column {target!r}: its label stands in the header after "
+            "'|'; choose the target 'label'"
+        )
+    parts, names, labels, lines = [], [], [], []
+    for record in read_fasta(path, alphabet, unique=False):
+        name = record.name
+        if target:
+            name, bar, label = f"{record.name} {record.description}".rpartition("|")
+            if not bar:
+                raise InputError(
+                    f"{path}, line {record.line}: the record {record.name!r} has no label; "
+                    "write it at the end of the header after '|'"
+                )
+            labels.append(label)
+        parts.append(record.ids)
+        names.append(name)
+        lines.append(record.line)
+    table = SequenceTable(
+        path=path,
+        alphabet=alphabet,
+        ids=np.concatenate(parts),
+        offsets=np.cumsum([0, *map(len, parts)], dtype=np.int64),
+        labels=None,
+        target=(target,) if target else (),
+        names=names,
+        lines=np.array(lines, np.int64),
+    )
+    return replace(table, labels=_labels(table, {target: pl.Series(labels)})) if target else table
+
+
+# ---------------------------------------------------------------- columns
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Names and places of the columns that are read."""
+
+    places: dict[str, int]
+    sequence: str
+    target: tuple[str, ...]
+    name: str | None
+
+    def positions(self) -> list[int]:
+        wanted = (self.sequence, *self.target, *([self.name] if self.name else []))
+        return sorted({self.places[column] for column in wanted})
+
+    def frame(self, frame: pl.DataFrame, lines: Rows) -> _Frame:
+        series = dict(zip(self.positions(), frame.get_columns(), strict=True))
+        return _Frame(
+            sequence=series[self.places[self.sequence]],
+            target={column: series[self.places[column]] for column in self.target},
+            names=series[self.places[self.name]].cast(pl.String) if self.name else None,
+            lines=np.asarray(lines, np.int64),
+        )
+
+
+def _choose(path: Path, columns: list[str], target: str | None, sequence: str) -> _Columns:
+    found = _find_sequence(columns, sequence)
+    wanted = [] if target is None else [target] if target in columns else _split(target)
+    listed = ", ".join(columns)
+    for asked, column in [(sequence, found), *((t, t) for t in wanted)]:
+        if column is None or column not in columns:
+            raise InputError(f"{path}: has no column {asked!r}; its columns are: {listed}")
+        if columns.count(column) > 1:
+            raise InputError(f"{path}: has two columns {column!r}; rename one of them")
+    assert found is not None
+    names = [column for column in columns if column.lower() in _NAME_COLUMNS]
+    return _Columns(
+        places={column: i for i, column in enumerate(columns)},
+        sequence=found,
+        target=tuple(wanted),
+        name=names[0] if names else None,
+    )
+
+
+def _split(target: str) -> list[str]:
+    return list(dict.fromkeys(part.strip() for part in target.split(",")))
+
+
+def _find_sequence(columns: Iterable[str], asked: str) -> str | None:
+    accepted = ["sequence", "seq"] if asked == "sequence" else [asked.lower()]
+    if asked in columns:
+        return asked
+    for name in accepted:
+        for column in columns:
+            if column.lower() == name:
+                return column
+    return None
+
+
+# ---------------------------------------------------------------- labels
+
+
+def _labels(table: SequenceTable, columns: dict[str, pl.Series]) -> Labels:
+    """Integers if all are, else numbers if all are, else text; several columns must be numbers."""
+    read = [_column(table, name, series) for name, series in columns.items()]
+    if len(read) == 1:
+        return read[0]
+    for name, values in zip(columns, read, strict=True):
+        if values.dtype.kind == "U":
+            row = _first_text(values)
+            raise InputError(
+                f"{table.where(row)}: the column {name!r} holds the text {str(values[row])!r}; "
+                "several target columns must all be numbers"
+            )
+    return np.stack(read, axis=1)
+
+
+def _column(table: SequenceTable, name: str, series: pl.Series) -> Labels:
+    if not (series.dtype.is_numeric() or series.dtype == pl.String):
+        raise InputError(
+            f"{table.path}: the column {name!r} holds {series.dtype}; numbers or text are wanted"
+        )
+    if series.dtype == pl.String:
+        series = series.str.strip_chars()
+        missing = series.is_null() | series.is_in(MISSING)
+    else:
+        missing = series.is_null() | series.cast(pl.Float64).is_nan()
+    if missing.any():
+        rows = np.flatnonzero(missing.to_numpy())
+        raise InputError(
+            f"{table.where(rows[0])}: the label in {name!r} is missing{_count(rows)}; "
+            "fill it in or remove the row"
+        )
+    for kind in (pl.Int64, pl.Float64):
+        if series.dtype.is_float() and kind == pl.Int64:
+            continue
+        numbers = series.cast(kind, strict=False)
+        if not numbers.null_count():
+            return numbers.to_numpy()
+    words = series.rechunk().to_arrow().dictionary_encode()
+    return np.array(words.dictionary.to_pylist(), np.str_)[words.indices.to_numpy()]
+
+
+def _first_text(values: Labels) -> int:
+    """Row of the first text that is no number; `values` (n,) must hold one."""
+    unique, rows = np.unique(values, return_index=True)
+    numbers = pl.Series(unique.tolist()).cast(pl.Float64, strict=False)
+    return int(rows[numbers.is_null().to_numpy()].min())
