@@ -1,0 +1,1 @@
+"""Backbones, heads, the registry of named sizes, and the Hugging Face surface over them."""

@@ -1,0 +1,71 @@
+"""What every backbone is: the contract that heads, objectives, training and inference rely on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor, nn
+
+from helicon.alphabet import Alphabet
+
+#: Token ids, or a soft one-hot over the alphabet's letters.
+Tokens = Integer[Tensor, "batch length"] | Float[Tensor, "batch length letters"]
+Mask = Bool[Tensor, "batch length"]
+Features = Float[Tensor, "batch length channels"]
+
+
+class Backbone(nn.Module, ABC):
+    """A network from tokens to one feature vector a position.
+
+    Activations are channels-last, `(batch, length, channels)`, throughout. Padding (positions
+    where `mask` is false) never changes the result at a real position, whichever side it is on.
+
+    Attributes:
+        architecture: the name under which the registry knows the class.
+        alphabet: the alphabet whose ids and one-hot columns the network reads.
+        config: the frozen dataclass that the network was built from.
+    """
+
+    architecture: ClassVar[str]
+    alphabet: ClassVar[Alphabet]
+    config: Any
+
+    @property
+    @abstractmethod
+    def d_model(self) -> int:
+        """Channels of the output."""
+
+    @property
+    @abstractmethod
+    def receptive_field(self) -> int | None:
+        """Width of the smallest centred window that holds all that a position's output depends on.
+
+        `None` where the network sees the whole sequence.
+        """
+
+    @abstractmethod
+    def forward(self, x: Tokens, mask: Mask | None = None) -> Features:
+        """Run the network.
+
+        Args:
+            x: token ids `(B, L)`, or a soft one-hot `(B, L, V)` of floats over the letters.
+            mask: true at real positions, `(B, L)`; `None` where all are real.
+
+        Returns:
+            Features `(B, L, D)`. Values at padded positions have no meaning.
+        """
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of trained values."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def one_hot(x: Tokens, letters: int, dtype: torch.dtype) -> Float[Tensor, "batch length letters"]:
+    """Soft one-hot rows of token ids; ids behind the letters (mask, padding) give rows of zeros."""
+    if x.is_floating_point():
+        return x.to(dtype)
+    return (x.unsqueeze(-1) == torch.arange(letters, device=x.device)).to(dtype)

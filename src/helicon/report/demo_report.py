@@ -1,0 +1,212 @@
+"""The report of the main job: pretraining, adaptation with few labels, and what it was worth.
+
+The page is made from a `DemoResults` alone, which `DemoResults.read` gets from its file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from helicon.report.browser import Feature, Panel, genome_browser
+from helicon.report.comparison import comparison
+from helicon.report.confusion import confusion_matrix
+from helicon.report.curves import learning_curves, loss_curves
+from helicon.report.demo_results import DemoResults
+from helicon.report.figure import Figure
+from helicon.report.html import (
+    Block,
+    Card,
+    Cards,
+    Columns,
+    Commands,
+    Facts,
+    Prose,
+    Report,
+    Section,
+)
+from helicon.report.statistics import Spread
+from helicon.report.tables import Cell, Column, Table
+from helicon.report.wording import bases, duration, facts, percent
+
+
+def demo_report(results: DemoResults, path: str | Path) -> Path:
+    """Write the page of the main job.
+
+    Args:
+        results: what was measured.
+        path: of the HTML file.
+    """
+    sections = [
+        Section("Gene finding with few labels", _gene_finding(results)),
+        Section("A held-out region", [region_figure(results)]),
+        Section("Pretraining", _pretraining(results)),
+        Section("What was run", _what_was_run(results)),
+        Section("Next", _next(results)),
+        Section("Provenance", [Facts(list(facts(results.provenance)))]),
+    ]
+    return Report(
+        title=f"Gene finding in {results.genome}",
+        subtitle=(
+            f"`{results.model}` pretrained by masked-nucleotide modelling, then fine-tuned on "
+            f"{bases(results.labelled_bases)} of annotated sequence, against the same network "
+            "from random initialisation. Measured on blocks of the genome that were held out."
+        ),
+        sections=sections,
+        lead=[_cards(results)],
+        kind="Helicon · demo",
+    ).write(path)
+
+
+def region_figure(results: DemoResults) -> Figure:
+    """The genome-browser figure: probabilities of every arm above the annotated genes."""
+    region = results.region
+    return genome_browser(
+        region.chrom,
+        region.start,
+        region.end,
+        [Panel(track.name, track.forward, track.reverse) for track in region.tracks],
+        [Feature(gene.start, gene.end, gene.strand, gene.name) for gene in region.genes],
+        region_name=region.description,
+        title=f"Predicted and annotated genes along {bases(region.end - region.start)}",
+    )
+
+
+def _cards(results: DemoResults) -> Cards:
+    cards = [
+        Card(f"MCC, {arm.name}", f"{arm.mcc.mean:.3f}", _spread_note(arm.mcc))
+        for arm in results.arms[:2]
+    ]
+    gain = results.gain
+    interval = gain.interval
+    within = f"95 % interval {interval[0]:+.3f} to {interval[1]:+.3f}" if interval else ""
+    cards.append(Card("gain in MCC", f"{gain.mean:+.3f}", within))
+    best = max(results.pretraining.baselines, key=lambda b: b.accuracy, default=None)
+    note = f"{best.name} {percent(best.accuracy)}" if best else ""
+    score = results.pretraining.score
+    cards.append(Card("masked accuracy", percent(score.accuracy), note))
+    cards.append(Card("total time", duration(results.provenance["seconds"])))
+    return Cards(cards)
+
+
+def _spread_note(spread: Spread) -> str:
+    if len(spread.finite) < 2:
+        return "one seed"
+    return f"± {spread.deviation:.3f}, {len(spread.finite)} seeds"
+
+
+def _gene_finding(results: DemoResults) -> list[Block]:
+    found: list[Block] = [Columns([_mcc_figure(results), _confusion_figure(results)])]
+    found.append(_class_table(results))
+    curves = {arm.name: [run.validation for run in arm.runs] for arm in results.arms}
+    if any(len(points) for runs in curves.values() for points in runs):
+        found.append(
+            learning_curves(
+                curves,
+                title="While fine-tuning",
+                y_label="multiclass MCC on validation data",
+                caption="Thin: every seed; bold: their mean.",
+            )
+        )
+    return found
+
+
+def _mcc_figure(results: DemoResults) -> Figure:
+    return comparison(
+        {arm.name: arm.mcc.values for arm in results.arms},
+        "multiclass MCC on test blocks",
+        title="Pretrained against from scratch",
+        limits=_mcc_limits(results),
+        caption="Same labels and budget for all.",
+    )
+
+
+def _confusion_figure(results: DemoResults) -> Figure:
+    first, k = results.arms[0], len(results.classes)
+    counts = sum((run.counts for run in first.runs), np.zeros((k, k), dtype=np.int64))
+    seeds = f"all {len(first.runs)} seeds together" if len(first.runs) > 1 else "one seed"
+    return confusion_matrix(
+        counts,
+        results.classes,
+        title=f"Confusion matrix, {first.name}",
+        caption=f"Test blocks, {seeds}.",
+        unit="bases",
+    )
+
+
+def _class_table(results: DemoResults) -> Table:
+    columns = [Column("model"), Column("MCC", "number", best="max")]
+    columns += [Column(f"F1 {name}", "number", best="max") for name in results.classes]
+    rows: list[Sequence[Cell]] = [
+        (arm.name, arm.mcc, *(arm.f1(i) for i in range(len(results.classes))))
+        for arm in results.arms
+    ]
+    most = max(len(arm.runs) for arm in results.arms)
+    note = f"Mean ± standard deviation over {most} seeds." if most > 1 else "One seed."
+    return Table("Per-nucleotide classes on the test blocks", columns, rows, note)
+
+
+def _mcc_limits(results: DemoResults) -> tuple[float, float]:
+    """Zero (no better than chance) to one, further down only where a seed lies there."""
+    lowest = min((v for arm in results.arms for v in arm.mcc.finite), default=0.0)
+    return math.floor(10 * min(lowest, 0)) / 10, 1.0
+
+
+def _pretraining(results: DemoResults) -> list[Block]:
+    run = results.pretraining
+    scores = [run.score, *run.baselines]
+    columns = [
+        Column("model"),
+        Column("accuracy", "percent", 1, best="max"),
+        Column("perplexity", "number", 3, best="min"),
+    ]
+    return [
+        loss_curves(
+            {"": run.training},
+            {"": run.validation},
+            {b.name: math.log(b.perplexity) for b in run.baselines if b.perplexity > 0},
+            title="Loss of masked-nucleotide modelling",
+            y_label="cross-entropy, nats per masked base",
+            caption="Dashed: baselines on the test blocks.",
+        ),
+        Table(
+            "Masked nucleotides of the test blocks",
+            columns,
+            [(score.name, score.accuracy, score.perplexity) for score in scores],
+        ),
+    ]
+
+
+def _what_was_run(results: DemoResults) -> list[Block]:
+    run = results.pretraining
+    field = results.receptive_field
+    pairs = [
+        ("model", results.model),
+        ("parameters", f"{results.parameters:,}"),
+        ("receptive field", "global" if field is None else f"{field:,} bp"),
+        *((f"{name} blocks", bases(count)) for name, count in results.split.items()),
+        ("pretraining", f"{run.steps:,} steps, {bases(run.bases)} seen, {duration(run.seconds)}"),
+        (
+            "fine-tuning",
+            f"{results.finetune_steps:,} steps a run, {bases(results.labelled_bases)} of labels",
+        ),
+        ("seeds", ", ".join(str(run.seed) for run in results.arms[0].runs)),
+    ]
+    found: list[Block] = [Facts(pairs)]
+    if results.commands:
+        found.append(Commands(results.commands))
+    return found
+
+
+def _next(results: DemoResults) -> list[Block]:
+    text = (
+        f"The adapted model stands in `{results.model_folder}`. After `import helicon`, "
+        "`AutoModelForTokenClassification.from_pretrained` opens it."
+    )
+    found: list[Block] = [Prose(text)]
+    if results.next_commands:
+        found.append(Commands(results.next_commands))
+    return found

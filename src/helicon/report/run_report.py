@@ -1,0 +1,228 @@
+"""The report of any run folder, from the files that stand in it and nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from helicon.errors import InputError
+from helicon.report.curves import Points, learning_curves, loss_curves
+from helicon.report.figure import Figure
+from helicon.report.html import (
+    Block,
+    Card,
+    Cards,
+    Columns,
+    Commands,
+    Facts,
+    Items,
+    Prose,
+    Report,
+    Section,
+    Source,
+)
+from helicon.report.run_measures import (
+    TELLING,
+    Row,
+    baseline_losses,
+    is_number,
+    measured,
+    scored_parts,
+    spread_note,
+    told,
+)
+from helicon.report.wording import duration, facts, label, measure, value
+from helicon.training.run import read_metrics, read_recipe
+
+_VERBS = {"pretrain": "Pretraining", "finetune": "Fine-tuning"}
+#: Results that the page says elsewhere.
+_SAID = (
+    "verb",
+    "run",
+    "out",
+    "model",
+    "seconds",
+    "names",
+    "runs",
+    "spread",
+    "notes",
+    "provenance",
+    "baselines",
+    "kmer_baseline",
+    "validation",
+    "test",
+)
+#: Curves of measures on validation data that a page shows at most.
+_CURVES = 4
+
+
+def run_report(folder: str | Path) -> Path:
+    """Write `report.html` into a run folder.
+
+    What the run has not (yet) written is left out: a run that was stopped shows its curves. A
+    folder of several seeds shows all of them.
+
+    Args:
+        folder: of a pretraining or fine-tuning run.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        InputError: the folder holds no run, or one of its files is damaged.
+    """
+    folder = Path(folder)
+    recipe_file = folder / "recipe.toml"
+    if not recipe_file.is_file():
+        raise InputError(
+            f"{folder}: is no run folder (it has no recipe.toml); give the folder that "
+            "helicon pretrain or helicon finetune wrote"
+        )
+    recipe = read_recipe(recipe_file)
+    seeds = [path for path in sorted(folder.glob("seed-*"), key=_seed) if path.is_dir()]
+    logs = [read_metrics(path / "metrics.jsonl") for path in seeds or [folder]]
+    results = _read_results(folder / "results.json")
+    verb = str(recipe.get("verb", ""))
+    of_seeds = [found for path in seeds if (found := _read_results(path / "results.json"))]
+    sections = [
+        Section("Result", measured(results, of_seeds)),
+        Section("Training", _training(logs, baseline_losses(results))),
+        Section("What was found and decided", _notes(results)),
+        Section("Next", _next(folder, verb, finished=bool(results))),
+        Section("Provenance", _provenance(recipe, results, of_seeds, recipe_file)),
+    ]
+    return Report(
+        title=f"{_VERBS.get(verb, 'Run')}: {folder.resolve().name}",
+        subtitle=_subtitle(recipe, logs, finished=bool(results)),
+        sections=[section for section in sections if section.blocks],
+        lead=_cards(results, logs),
+        kind="Helicon · run",
+    ).write(folder / "report.html")
+
+
+def _seed(path: Path) -> tuple[int, str]:
+    number = path.name.removeprefix("seed-")
+    return (int(number) if number.isdecimal() else 0, number)
+
+
+def _read_results(path: Path) -> dict[str, Any]:
+    """Results of a finished run; empty where there are none yet."""
+    if not path.exists():
+        return {}
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: is no JSON ({error}); run again to write it anew") from error
+    if not isinstance(results, dict):
+        raise InputError(f"{path}: holds no results; run again to write it anew")
+    return results
+
+
+def _subtitle(recipe: Row, logs: Sequence[Sequence[Row]], *, finished: bool) -> str:
+    options = recipe.get("recipe", {})
+    said = [f"`{options[key]}`" for key in ("model", "objective", "target") if options.get(key)]
+    steps = max((int(row["step"]) for rows in logs for row in rows), default=0)
+    seeds = f"{len(logs)} seeds of " if len(logs) > 1 else ""
+    if steps:
+        said.append(f"{seeds}{steps:,} steps")
+    said.append("finished" if finished else "not finished")
+    return ", ".join(said) + "."
+
+
+def _cards(results: Row, logs: Sequence[Sequence[Row]]) -> list[Block]:
+    cards = []
+    if parts := scored_parts(results):
+        name = "test" if "test" in parts else list(parts)[-1]
+        part = parts[name]
+        for m in told(results, part)[:3]:
+            note = spread_note(results, name, m)
+            cards.append(Card(f"{label(name)} {label(m)}", measure(part[m], 3), note))
+    known = {**results, **results.get("provenance", {})}
+    if is_number(known.get("seconds")):
+        cards.append(Card("time", duration(known["seconds"])))
+    if is_number(known.get("peak_memory_mb")):
+        cards.append(Card("peak memory", value("peak_memory_mb", known["peak_memory_mb"])))
+    speeds = sorted(
+        row["bases_per_second"]
+        for rows in logs
+        for row in rows
+        if is_number(row.get("bases_per_second"))
+    )
+    if speeds:
+        cards.append(Card("bases per second", f"{speeds[len(speeds) // 2]:,.0f}", "median"))
+    return [Cards(cards)] if cards else []
+
+
+def _training(logs: Sequence[Sequence[Row]], references: Mapping[str, float]) -> list[Block]:
+    """Curves of a run, or of all seeds of one together; a linear probe has none."""
+    if not any(row["step"] for rows in logs for row in rows):
+        return []
+    train = [[row for row in rows if row.get("kind") == "train"] for rows in logs]
+    valid = [[row for row in rows if row.get("kind") == "validation"] for rows in logs]
+    measures = [name for name in TELLING if name != "loss" and _recorded(valid, name)][:_CURVES]
+    wanted = [(valid, name, f"Validation {label(name)}") for name in measures]
+    wanted += [(train, "lr", "Learning rate"), (train, "bases_per_second", "Bases per second")]
+    blocks: list[Block] = []
+    if len(logs) > 1:
+        wanted = [(train, "loss", "Training loss"), (valid, "loss", "Validation loss"), *wanted]
+    else:
+        blocks.append(
+            loss_curves(
+                {"": _points(train[0], "loss")},
+                {"": _points(valid[0], "loss")},
+                references,
+                title="Loss",
+                y_label="",
+            )
+        )
+    return [*blocks, Columns([_curve(*curve) for curve in wanted if _recorded(*curve[:2])])]
+
+
+def _curve(logs: Sequence[Sequence[Row]], name: str, title: str) -> Figure:
+    runs = [_points(rows, name) for rows in logs]
+    caption = "Thin: every seed; bold: their mean." if len(runs) > 1 else ""
+    return learning_curves({"": runs}, title=title, y_label="", caption=caption)
+
+
+def _recorded(logs: Sequence[Sequence[Row]], name: str) -> bool:
+    return any(is_number(row.get(name)) for rows in logs for row in rows)
+
+
+def _points(rows: Sequence[Row], name: str) -> Points:
+    """Pairs of step and value; what could not be measured (null in the file) is NaN."""
+    return [
+        (float(row["step"]), math.nan if row[name] is None else float(row[name]))
+        for row in rows
+        if name in row
+    ]
+
+
+def _notes(results: Row) -> list[Block]:
+    notes = results.get("notes")
+    return [Items([str(note) for note in notes])] if notes else []
+
+
+def _next(folder: Path, verb: str, *, finished: bool) -> list[Block]:
+    if not finished:
+        text = "The run is not finished. Start it again with the same command and `--resume`."
+        return [Prose(text)]
+    commands = {
+        "pretrain": f"helicon finetune {folder} TRAIN.csv --target COLUMN --out RUN",
+        "finetune": f"helicon evaluate {folder} DATA.csv --target COLUMN",
+    }
+    return [Commands([commands[verb]])] if verb in commands else []
+
+
+def _provenance(recipe: Row, results: Row, seeds: Sequence[Row], recipe_file: Path) -> list[Block]:
+    """What the results say of themselves; a folder of seeds has its first seed's machine."""
+    said: dict[str, Any] = {key: content for key, content in results.items() if key not in _SAID}
+    said |= {key: recipe[key] for key in ("data", "versions") if recipe.get(key)}
+    said |= results.get("provenance") or next(
+        ({"machine": seed["provenance"].get("machine")} for seed in seeds if "provenance" in seed),
+        {},
+    )
+    blocks: list[Block] = [Facts(list(facts(said)))] if said else []
+    return [*blocks, Source("recipe.toml", recipe_file.read_text(encoding="utf-8"))]

@@ -1,0 +1,134 @@
+"""What the tests of this room share: a strict reader of pages and results to make them from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+import numpy as np
+
+from helicon.report.demo_results import (
+    Arm,
+    DemoResults,
+    Gene,
+    MaskedScore,
+    Pretraining,
+    Region,
+    RegionTrack,
+    SeedRun,
+)
+
+_VOID = {"meta", "link", "br", "hr", "img", "input"}
+_FETCHING = {"src", "srcset", "href", "xlink:href", "data", "poster", "action", "background"}
+
+
+@dataclass
+class Page(HTMLParser):
+    """A parsed page; raises where a tag is not closed in order."""
+
+    text: str
+    tags: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.feed(self.text)
+        self.close()
+        assert not self.open, f"not closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def shown(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def assert_self_contained(self) -> None:
+        for _, attributes in self.tags:
+            for name in _FETCHING & attributes.keys():
+                assert attributes[name].startswith(("#", "data:")), attributes
+            assert not any(name.startswith("on") for name in attributes)
+        assert "url(" not in self.text
+        assert "@import" not in self.text
+        assert len(self.all("script")) == 1
+        assert len(self.text.encode()) < 2_000_000
+
+    def assert_accessible(self) -> None:
+        for attributes in self.all("svg"):
+            if attributes.get("role") == "img":
+                assert attributes["aria-label"]
+        figures, captions = self.all("figure"), self.all("figcaption")
+        assert len(figures) == len(captions)
+        assert self.all("html")[0]["lang"] == "en"
+        for name in ("aria-labelledby", "aria-describedby"):
+            ids = {attributes.get("id") for _, attributes in self.tags}
+            assert all(a[name] in ids for _, a in self.tags if name in a)
+
+
+def demo_results(*, seeds: int = 3, length: int = 6000, name: str = "") -> DemoResults:
+    """Results of a demo with made-up numbers; `name` stands in every free text."""
+    wave = 0.5 + 0.5 * np.sin(np.arange(length) / 300)
+    runs = tuple(
+        SeedRun(s, ((80 + s, 12, 8), (5, 90, 5), (6, 4, 90)), ((0.0, 0.1), (80.0, 0.7 + s / 100)))
+        for s in range(seeds)
+    )
+    weak = tuple(SeedRun(s, ((60, 20, 20), (25, 50, 25), (20, 30 + s, 50))) for s in range(seeds))
+    steps = [float(s) for s in range(10, 1001, 10)]
+    return DemoResults(
+        genome=f"Escherichia coli 536 {name}",
+        split={"train": 3_900_000, "validation": 490_000, "test": 490_000},
+        model=f"convnova-tiny {name}",
+        parameters=123_456,
+        receptive_field=697,
+        classes=("intergenic", "coding forward", f"coding reverse {name}"),
+        labelled_bases=50_000,
+        finetune_steps=160,
+        pretraining=Pretraining(
+            training=tuple((s, 1.3 + 1 / s) for s in steps),
+            validation=((500.0, 1.31), (1000.0, 1.30)),
+            steps=1000,
+            bases=32_768_000,
+            seconds=240.5,
+            score=MaskedScore(f"convnova-tiny {name}", 0.37, 3.7),
+            baselines=(MaskedScore("order-5 Markov", 0.34, 3.86),),
+        ),
+        arms=(Arm(f"pretrained {name}", runs), Arm("from scratch", weak)),
+        region=Region(
+            chrom=f"NC_008253.1 {name}",
+            start=10_000,
+            end=10_000 + length,
+            description=f"test block {name}",
+            genes=(Gene(9_500, 10_900, "+", f"gene1 {name}"), Gene(11_000, 12_500, "-", "gene2")),
+            tracks=(
+                RegionTrack.of("pretrained", wave, 1 - wave),
+                RegionTrack.of("from scratch", wave / 2, wave / 2),
+            ),
+        ),
+        model_folder="runs/demo/model",
+        commands=("helicon demo --out runs/demo",),
+        next_commands=(f"helicon evaluate runs/demo {name}",),
+        provenance={
+            "seed": 0,
+            "data": {"NC_008253.fa.gz": "9f86d081" * 8},
+            "commit": None,
+            "versions": {"helicon": "0.1.0", "torch": "2.13.0"},
+            "machine": {"cpu": f"a processor {name}", "cores": 2, "gpu": None},
+            "seconds": 431.0,
+            "peak_memory_mb": 1234.0,
+        },
+    )
