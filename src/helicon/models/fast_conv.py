@@ -117,18 +117,18 @@ class Algorithm:
 def algorithm(taps: int, dtype: torch.dtype) -> Algorithm:
     """Correlation of `taps` (odd) with `OUTPUTS + taps - 1` inputs, at the roots of unity."""
     inputs = OUTPUTS + taps - 1
-    frequency = torch.arange(inputs // 2 + 1, dtype=torch.float64)
-    angle = 2 * math.pi / inputs * torch.outer(frequency, torch.arange(inputs).double())
+    place = torch.arange(inputs, dtype=torch.float64, device="cpu")
+    frequency = place[: inputs // 2 + 1]
+    angle = 2 * math.pi / inputs * torch.outer(frequency, place)
     # Spectrum of the input: p - iq. Conjugate spectrum of the taps: u + iv. Of their product,
     # with a = (p - q) u, b = p (v - u) and c = -q (u + v), the real part is a - c and the
     # imaginary part a + b. At the first and the last frequency q = v = 0, and a is enough.
     p, q = angle.cos(), angle.sin()
     u, v = p[:, :taps], q[:, :taps]
     complex_ = slice(1, -1)
-    weight = torch.full_like(frequency, 2 / inputs).index_fill_(
-        0, torch.tensor([0, -1]), 1 / inputs
-    )
-    real, imaginary = (weight[:, None] * part[:, :OUTPUTS] for part in (p, -q))
+    once = torch.full_like(frequency, 2 / inputs)
+    once[0] = once[-1] = 1 / inputs
+    real, imaginary = (once[:, None] * part[:, :OUTPUTS] for part in (p, -q))
     return Algorithm(
         analysis=torch.cat([p - q, p[complex_], -q[complex_]]).to(dtype),
         filter=torch.cat([u, (v - u)[complex_], (u + v)[complex_]]).to(dtype),
@@ -162,20 +162,20 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> 
     how = algorithm(taps, x.dtype)
     filters = how.filter @ weight.permute(2, 1, 0).reshape(taps, -1)
     filters = filters.view(-1, channels_in, channels_out)
-    grid = _Grid(*x.shape, taps, dilation)
-    out = x.new_empty(grid.batch, grid.cells * grid.cell, channels_out)
+    grid = _Grid(x.shape, taps, dilation)
+    out = x.new_empty(x.shape[0], grid.cells * grid.cell, channels_out)
     for part in grid.parts():
         spectra = _over_tiles(how.analysis, grid.inputs(x, part))
         products = torch.bmm(spectra.transpose(0, 1), filters).transpose(0, 1)
         grid.write(out, part, _over_tiles(how.synthesis, products), bias)
-    return out[:, : grid.length].contiguous()
+    return out[:, : x.shape[1]].contiguous()
 
 
 def _correlate(x: Tensor, gradient: Tensor, shape: torch.Size, dilation: int) -> Tensor:
     """Gradient of the weight, of shape (D, C, K), from that of the output (B, L, D)."""
     channels_out, channels_in, taps = shape
     how = algorithm(taps, x.dtype)
-    grid = _Grid(*x.shape, taps, dilation)
+    grid = _Grid(x.shape, taps, dilation)
     total = x.new_zeros(len(how.filter), channels_in, channels_out)
     for part in grid.parts():
         spectra = _over_tiles(how.analysis, grid.inputs(x, part))
@@ -201,14 +201,12 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Grid:
-    """Where the tiles lie in a batch of sequences (B, L, C).
+    """Where the tiles lie in a batch of sequences, of `shape` (B, L, C).
 
     A cell is `OUTPUTS * dilation` successive positions: one tile of each phase, interleaved.
     """
 
-    batch: int
-    length: int
-    channels: int
+    shape: torch.Size
     taps: int
     dilation: int
 
@@ -220,13 +218,13 @@ class _Grid:
     @property
     def cells(self) -> int:
         """Cells that cover a sequence."""
-        return math.ceil(self.length / self.cell)
+        return math.ceil(self.shape[1] / self.cell)
 
     def parts(self) -> Iterator[_Part]:
         """Cut the batch: several whole sequences at once, or pieces of a long one."""
-        at_once = max(1, AT_ONCE // (self.cell * self.channels))
+        at_once = max(1, AT_ONCE // (self.cell * self.shape[2]))
         cells, sequences = min(self.cells, at_once), max(1, at_once // self.cells)
-        for row in range(0, self.batch, sequences):
+        for row in range(0, self.shape[0], sequences):
             for first in range(0, self.cells, cells):
                 yield _Part(slice(row, row + sequences), first, min(cells, self.cells - first))
 

@@ -1,0 +1,1 @@
+"""The fit loop, run folders, checkpoints, and the verbs that train and measure."""

@@ -1,0 +1,137 @@
+"""The tables of a fine-tuning run: read, checked against each other, divided, looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helicon.alphabet import DNA, SOFT_BIT, Alphabet
+from helicon.data.tables import SequenceTable, read_table
+from helicon.errors import InputError
+from helicon.training.finetune_recipe import FinetuneRecipe
+from helicon.training.kmers import Yardstick, measure_yardstick
+from helicon.training.splits import hold_out, shared_sequences
+from helicon.training.targets import Target, find_target
+
+#: Held-out rows are the same for every seed of a run, so that seeds can be compared.
+_SPLIT_SEED = 0
+#: A table of real proteins has other letters than these within its first thousand.
+_SURELY_PROTEIN = 1_000
+
+
+@dataclass(frozen=True)
+class LabelledTables:
+    """Tables to train, choose and test on, and what was found out about them.
+
+    Attributes:
+        train: rows to train on.
+        valid: rows to choose on.
+        test: rows to measure the final model on, if any.
+        target: what is predicted.
+        yardstick: what a k-mer regression reaches; `None` for several label columns.
+        notes: what was found and decided, a line each.
+    """
+
+    train: SequenceTable
+    valid: SequenceTable
+    test: SequenceTable | None
+    target: Target
+    yardstick: Yardstick | None
+    notes: tuple[str, ...]
+
+
+def read_tables(recipe: FinetuneRecipe, alphabet: Alphabet) -> LabelledTables:
+    """Read the files of a recipe, checked so that nothing fails when training has begun.
+
+    Raises:
+        InputError: see `read_table`, `find_target` and `hold_out`; sequences of another alphabet;
+            a class in validation or test that training lacks.
+    """
+    train = _read(recipe.train, recipe, alphabet)
+    target = find_target(train, recipe.task)
+    notes = [_described(train, target)]
+    if recipe.valid is not None:
+        valid = _read(recipe.valid, recipe, alphabet)
+        notes += _shared(train, valid, "validation")
+    else:
+        fraction = recipe.validation_fraction
+        rows, held = hold_out(train, target.encode(train), target, fraction, _SPLIT_SEED)
+        train, valid = train.take(rows), train.take(held)
+        notes.append(f"validation: {len(valid):,} rows held out of {len(rows) + len(held):,}")
+    test = None if recipe.test is None else _read(recipe.test, recipe, alphabet)
+    if test is not None:
+        target.encode(test)
+        notes += _shared(train, test, "test")
+    labels = target.encode(train), target.encode(valid)
+    _check_choice(valid, labels[1], target)
+    yardstick = _yardstick(train, valid, labels, target, alphabet)
+    return LabelledTables(train, valid, test, target, yardstick, tuple(notes))
+
+
+def _read(path: Path, recipe: FinetuneRecipe, alphabet: Alphabet) -> SequenceTable:
+    table = read_table(path, target=recipe.target, sequence=recipe.sequence, alphabet=alphabet)
+    check_kind(table)
+    return table
+
+
+def check_kind(table: SequenceTable) -> None:
+    """Stop where nucleotides, whose letters are residues too, are given to a protein model."""
+    if table.alphabet is DNA:
+        return
+    letters = table.alphabet.letters
+    nucleotides = np.array([letters.index(letter) for letter in "ACGTN"])
+    ids = table.ids & ~np.uint8(SOFT_BIT)
+    if len(ids) >= _SURELY_PROTEIN and np.isin(ids, nucleotides).all():
+        raise InputError(
+            f"{table.path}: holds nucleotides, but the model reads proteins; choose a DNA model or "
+            "another file"
+        )
+
+
+def _described(table: SequenceTable, target: Target) -> str:
+    lengths = table.lengths
+    said = f"{len(table):,} sequences of {lengths.min():,}"
+    said += f" to {lengths.max():,}" if lengths.min() != lengths.max() else ""
+    names = ", ".join(target.names[:6]) + (", ..." if len(target.names) > 6 else "")
+    what = {
+        "single_label": f"{len(target.names)} classes ({names})",
+        "multi_label": f"{len(target.names)} yes-or-no labels ({names})",
+        "regression": f"regression of {names}",
+    }
+    return f"data: {said} letters, {what[target.problem]}"
+
+
+def _shared(train: SequenceTable, other: SequenceTable, name: str) -> list[str]:
+    shared = shared_sequences(train, other)
+    if not shared:
+        return []
+    return [f"note: {shared:,} of {len(other):,} {name} sequences also stand in the training data"]
+
+
+def _check_choice(valid: SequenceTable, labels: NDArray, target: Target) -> None:
+    """Stop where validation data cannot tell one checkpoint from another."""
+    columns = labels.reshape(len(labels), -1)
+    constant = columns.min(axis=0) == columns.max(axis=0)
+    if constant.all() or (target.problem == "regression" and constant.any()):
+        raise InputError(
+            f"{valid.path}: all {len(valid)} validation rows have one label; nothing can be chosen "
+            "by them, hold out more rows or give another validation file"
+        )
+
+
+def _yardstick(
+    train: SequenceTable,
+    valid: SequenceTable,
+    labels: tuple[NDArray, NDArray],
+    target: Target,
+    alphabet: Alphabet,
+) -> Yardstick | None:
+    if target.problem == "single_label":
+        return measure_yardstick(train, valid, labels, alphabet, classes=True)
+    if target.problem == "multi_label" or len(target.names) > 1:
+        return None
+    numbers = labels[0][:, 0], labels[1][:, 0]
+    return measure_yardstick(train, valid, numbers, alphabet, classes=False)
