@@ -1,0 +1,145 @@
+"""What the speed measurements share: interleaved timing, the machine's ceiling, result files."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import multiprocessing
+import os
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from helicon.files import write_aside
+from helicon.training.provenance import commit, machine, peak_memory_mb, versions
+
+RESULTS = Path(__file__).parent / "results"
+Work = Callable[[], object]
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for the device, so that a clock read next is right."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def interleaved(
+    cases: dict[str, Work], device: torch.device, *, rounds: int, warm_up: int = 1
+) -> dict[str, list[float]]:
+    """Time the cases one after another, round by round, so that all meet the same disturbances.
+
+    A machine that others use may lose half its speed for seconds; the ratio of two cases within a
+    round is still fair.
+
+    Returns:
+        Seconds of each case in each round after the warm-up.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(warm_up + rounds):
+        for name, work in cases.items():
+            synchronise(device)
+            start = time.perf_counter()
+            work()
+            synchronise(device)
+            if number >= warm_up:
+                seconds[name].append(time.perf_counter() - start)
+        if sys.stderr.isatty():
+            print(f"\rround {number + 1} of {warm_up + rounds} ", end="", file=sys.stderr)
+    return seconds
+
+
+def speed_up(base: list[float], other: list[float]) -> dict[str, float]:
+    """How many times faster `other` is: median and quartiles of the rounds' ratios."""
+    ratios = sorted(a / b for a, b in zip(base, other, strict=True))
+    low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return {"median": statistics.median(ratios), "low": low, "high": high}
+
+
+def matmul_peak(dtype: torch.dtype, device: torch.device, size: int, repeats: int = 5) -> float:
+    """FLOP/s of the best of several square matrix products: the practical ceiling."""
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    out = torch.empty_like(a)
+    times = interleaved({"mm": lambda: torch.mm(a, b, out=out)}, device, rounds=repeats, warm_up=2)
+    return 2 * size**3 / min(times["mm"])
+
+
+def why_no_bfloat16(device: torch.device) -> str | None:
+    """Why bfloat16 cannot be measured here, `None` where it can."""
+    if device.type == "cuda":
+        return None if torch.cuda.is_bf16_supported(including_emulation=False) else "old GPU"
+    capabilities = torch.backends.cpu.get_cpu_capability(), torch.cpu.get_capabilities()
+    if capabilities[1].get("amx_bf16") or capabilities[1].get("avx512_bf16"):
+        return None
+    return f"the CPU has no bfloat16 unit (neither AVX512-BF16 nor AMX; {capabilities[0]})"
+
+
+def peak_memory(build: Callable[[Any], Work], argument: object) -> float:
+    """MiB by which work raises the peak memory of a fresh process, its model and input included.
+
+    Args:
+        build: makes the work from the argument; a function at a module's top.
+        argument: anything that pickles.
+    """
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_measure_memory, (build, argument))
+
+
+def _measure_memory(build: Callable[[Any], Work], argument: object) -> float:
+    before = peak_memory_mb()
+    work = build(argument)
+    work()
+    return peak_memory_mb() - before
+
+
+def conditions(seed: int, device: torch.device) -> dict[str, Any]:
+    """All that a measurement depends on and that its numbers do not say."""
+    gpu = device.type == "cuda"
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", *sys.argv]),
+        "commit": commit(),
+        "seed": seed,
+        "machine": machine(gpu=gpu),
+        "load_average": os.getloadavg(),
+        "versions": versions() | {"cuda": torch.version.cuda if gpu else None},
+        "torch": {
+            "capability": torch.backends.cpu.get_cpu_capability(),
+            "mkldnn": torch.backends.mkldnn.is_available(),
+            "mkl": torch.backends.mkl.is_available(),
+            "tf32": torch.backends.cuda.matmul.allow_tf32 if gpu else None,
+            "config": torch.__config__.show().splitlines(),
+        },
+    }
+
+
+def write(name: str, results: dict[str, Any], report: str) -> None:
+    """Write `results/NAME.json` and `results/NAME.md`, and print the latter."""
+    with write_aside(RESULTS / f"{name}.json") as path:
+        path.write_text(json.dumps(results, indent=1) + "\n")
+    with write_aside(RESULTS / f"{name}.md") as path:
+        path.write_text(report)
+    print(report)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, numbers to the right."""
+    line = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, line, *rows]) + "\n"
+
+
+def said(conditions: dict[str, Any]) -> str:
+    """The conditions in a few lines of Markdown."""
+    on, load = conditions["machine"], conditions["load_average"]
+    where = on["gpu"] or f"{on['cpu']} ({conditions['torch']['capability']})"
+    return (
+        f"`{conditions['command']}`, {conditions['date'][:10]}, commit "
+        f"{conditions['commit'] or 'unknown'}, {where}, {on['threads']} threads, "
+        f"torch {conditions['versions']['torch']}, load average {load[0]:.1f}.\n"
+    )

@@ -1,0 +1,94 @@
+"""Helicon: convolutional foundation models of DNA and protein sequences.
+
+The verbs of the command line are functions here: `helicon.pretrain(...)`, `helicon.finetune(...)`.
+They are imported when first used, so that `import helicon` takes milliseconds. Its one effect is
+that Hugging Face's `Auto` classes know Helicon's models, from the moment `transformers` is there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from helicon.data.genome import Genome as Genome
+    from helicon.demo.main_job import demo as demo
+    from helicon.models.hub import load as load
+    from helicon.models.info import info as info
+    from helicon.models.official import convert as convert
+    from helicon.training.evaluate import evaluate as evaluate
+    from helicon.training.finetune import finetune as finetune
+    from helicon.training.pretrain import pretrain as pretrain
+
+    __version__: str
+
+#: Where each public name is defined.
+_HOMES = {
+    "Genome": "helicon.data.genome",
+    "convert": "helicon.models.official",
+    "demo": "helicon.demo.main_job",
+    "evaluate": "helicon.training.evaluate",
+    "finetune": "helicon.training.finetune",
+    "info": "helicon.models.info",
+    "load": "helicon.models.hub",
+    "pretrain": "helicon.training.pretrain",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+#: The module that registers the models' classes with the `Auto` classes.
+_CLASSES = "helicon.models.huggingface"
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported when it is first used."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("helicon")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'helicon' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, imported or not."""
+    return sorted({*globals(), *__all__})
+
+
+class _WithTransformers(MetaPathFinder):
+    """Imports Helicon's classes right after `transformers`, whoever asks for it, and whenever."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find `transformers` as ever, with the import of the classes behind it."""
+        if fullname != "transformers":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.loader is None:
+            return None
+        load_it = spec.loader.exec_module
+
+        def load_both(module: ModuleType) -> None:
+            load_it(module)
+            importlib.import_module(_CLASSES)
+
+        spec.loader.exec_module = load_both  # type: ignore[method-assign]
+        return spec
+
+
+if "transformers" in sys.modules:
+    importlib.import_module(_CLASSES)
+else:
+    sys.meta_path.insert(0, _WithTransformers())

@@ -1,0 +1,17 @@
+"""`helicon convert`."""
+
+from __future__ import annotations
+
+from helicon.models.official import ConversionReport, convert
+
+command = convert
+
+
+def show(report: ConversionReport) -> str:
+    """What was read, what was left, and the next command."""
+    lines = [
+        f"{report.folder}: {report.model_class}, from {len(report.used)} weights",
+        *(f"  left out: {key}" for key in report.unused),
+        f"next: helicon info {report.folder}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,12 @@
+"""`helicon demo`."""
+
+from __future__ import annotations
+
+from helicon.demo.main_job import DemoResult, demo
+
+command = demo
+
+
+def show(result: DemoResult) -> str:
+    """The comparison, and what to do next."""
+    return result.summary

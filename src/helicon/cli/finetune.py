@@ -1,0 +1,19 @@
+"""`helicon finetune`."""
+
+from __future__ import annotations
+
+from helicon.report import run_report
+from helicon.training.finetune import FinetuneResult, finetune
+
+command = finetune
+
+
+def show(result: FinetuneResult) -> str:
+    """Write the run's report; say what was measured, and the next command."""
+    report = run_report(result.run)
+    lines = [
+        result.summary,
+        f"report: {report}",
+        f"next: helicon evaluate {result.run} DATA --target COLUMN",
+    ]
+    return "\n".join(lines)
