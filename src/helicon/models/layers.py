@@ -16,7 +16,8 @@ def conv(x: Sequence, weight: Tensor, bias: Tensor | None, dilation: int = 1) ->
     """Dilated "same" convolution along the length of channels-last activations.
 
     The sequence is seen as an image of height one in channels-last layout, which both oneDNN and
-    cuDNN take without a permutation or a copy; `conv1d` would transpose twice.
+    cuDNN take without a permutation or a copy; `conv1d` would transpose twice. Wide float32 layers
+    on a CPU go by `fast_conv`, which differs by rounding alone.
 
     Args:
         x: activations (B, L, C).
