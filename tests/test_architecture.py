@@ -27,7 +27,7 @@ FLOORS = [
     {"inference"},
     {"bench"},
     {"report"},
-    {"demo"},
+    {"demos"},
     {"cli"},
     {"__main__"},
 ]

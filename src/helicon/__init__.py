@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helicon.data.genome import Genome as Genome
-    from helicon.demo.main_job import demo as demo
+    from helicon.demos.main_job import demo as demo
     from helicon.models.hub import load as load
     from helicon.models.info import info as info
     from helicon.models.official import convert as convert
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Genome": "helicon.data.genome",
     "convert": "helicon.models.official",
-    "demo": "helicon.demo.main_job",
+    "demo": "helicon.demos.main_job",
     "evaluate": "helicon.training.evaluate",
     "finetune": "helicon.training.finetune",
     "info": "helicon.models.info",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helicon.demo.main_job import DemoResult, demo
+from helicon.demos.main_job import DemoResult, demo
 
 command = demo
 

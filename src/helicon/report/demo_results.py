@@ -43,7 +43,7 @@ class Pretraining:
         bases: bases of sequence seen.
         seconds: time it took.
         score: of the pretrained model.
-        baselines: of the Markov models, on the same positions.
+        baselines: of the Markov models, on all bases of the same windows.
     """
 
     training: Curve

@@ -18,7 +18,7 @@ from helicon.data.annotation import read_annotation
 from helicon.data.example import example_annotation, example_genome
 from helicon.data.genome import Genome
 from helicon.data.intervals import SPLITS, Intervals, split_blocks
-from helicon.demo.region import held_out_region
+from helicon.demos.region import held_out_region
 from helicon.errors import InputError
 from helicon.files import write_aside
 from helicon.report.demo_report import demo_report
@@ -40,9 +40,9 @@ MODEL = "convnova-tiny"
 BACKBONE = {"schedule": "paper"}
 #: Shares of train, validation and test. Validation chooses a checkpoint and needs no more.
 FRACTIONS = (0.90, 0.02, 0.08)
-LABELLED_WINDOWS, WINDOW, BATCH = 50, 1024, 8
+LABELLED_WINDOWS, WINDOW, BATCH = 100, 512, 8
 #: Steps of a fine-tuning run: no more than these, and no fewer however slow the machine.
-MOST_STEPS, FEWEST_STEPS = 200, 20
+MOST_STEPS, FEWEST_STEPS = 240, 20
 #: Share of the time that pretraining takes; the rest is for fine-tuning, twice for each seed.
 PRETRAINING_SHARE = 0.55
 #: Seconds of training that one fine-tuning run spends besides, on measuring: as a share of it.
@@ -108,7 +108,7 @@ def demo(
     """Run the main job on the embedded E. coli genome: pretrain, fine-tune, compare, report.
 
     A small ConvNova learns to predict hidden bases on the training blocks of the genome. Then it
-    learns, from 50 windows of 1,024 annotated bases, which bases lie between genes, in a gene on
+    learns, from 100 windows of 512 annotated bases, which bases lie between genes, in a gene on
     the forward strand, or in one on the reverse strand; and the same network learns the same from
     random weights. Both are measured on blocks that neither has seen. A job that was stopped goes
     on where it was.

@@ -1,0 +1,110 @@
+"""The main job from end to end, at a size that takes seconds."""
+
+import json
+import shlex
+from types import SimpleNamespace
+
+import pytest
+import torch
+from transformers import AutoModelForTokenClassification
+
+from helicon.cli.application import application
+from helicon.data.example import example_genome
+from helicon.data.genome import Genome
+from helicon.data.intervals import read_bed
+from helicon.demos import main_job
+from helicon.errors import InputError
+from helicon.report.demo_results import DemoResults
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("job")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HELICON_CACHE", str(folder / "cache"))
+        patch.setattr(main_job, "BACKBONE", {"schedule": "paper", "d_model": 8})
+        patch.setattr(main_job, "FRACTIONS", (0.96, 0.02, 0.02))
+        patch.setattr(main_job, "FEWEST_STEPS", 3)
+        patch.setattr(main_job, "MOST_STEPS", 3)
+        yield main_job.demo(out=folder / "demo", minutes=0.01, seeds=2)
+
+
+def test_everything_is_left_in_the_folder(job):
+    names = {p.name for p in job.out.iterdir()}
+    assert {"pretrained", "finetuned", "from-scratch", "split.bed", "report.html"} <= names
+    assert DemoResults.read(job.out / "results.json") == job.results
+    assert "from scratch" in job.report.read_text()
+
+
+def test_both_arms_are_measured_on_the_same_held_out_positions(job):
+    totals = [[run.counts.sum(axis=1).tolist() for run in arm.runs] for arm in job.results.arms]
+    assert totals[0] == totals[1]
+    parts = read_bed(job.out / "split.bed", Genome.open(example_genome()))
+    assert sum(totals[0][0]) == parts.select("test").lengths.sum()
+    assert [run.seed for run in job.results.arms[0].runs] == [0, 1]
+
+
+def test_the_arms_differ_in_nothing_but_their_first_weights(job):
+    recipes = [
+        json.loads((job.out / arm / "results.json").read_text())["steps"]
+        for arm in ("finetuned", "from-scratch")
+    ]
+    assert recipes == [3, 3]
+    _, second, third = (shlex.split(command) for command in job.results.commands)
+    differ = set(second) ^ set(third)
+    assert differ == {str(job.out / "finetuned"), str(job.out / "from-scratch"), "--scratch"}
+
+
+def test_the_region_is_held_out(job):
+    region = job.results.region
+    blocks = read_bed(job.out / "split.bed").select("test")
+    assert any(b.start <= region.start and region.end <= b.end for b in blocks)
+    assert {gene.strand for gene in region.genes} == {"+", "-"}
+    assert all(len(track.forward) == region.end - region.start for track in region.tracks)
+
+
+def test_the_model_opens_with_the_auto_class(job):
+    model = AutoModelForTokenClassification.from_pretrained(job.model).eval()
+    with torch.no_grad():
+        logits = model(torch.tensor([[0, 1, 2, 3]])).logits
+    assert logits.shape == (1, 4, 3)
+    assert set(model.config.id2label.values()) == {"intergenic", "forward", "reverse"}
+
+
+def test_commands_are_ones_that_the_command_line_takes(job):
+    app = application()
+    for command in job.results.commands:
+        _, *words = shlex.split(command)
+        function, bound, *_ = app.parse_args(words, exit_on_error=False, print_error=False)
+        assert function.__name__ == words[0]
+        assert bound.arguments["out"]
+
+
+def test_a_job_that_was_stopped_goes_on(job, monkeypatch):
+    monkeypatch.setattr(main_job, "BACKBONE", {"schedule": "paper", "d_model": 8})
+    monkeypatch.setattr(main_job, "FRACTIONS", (0.96, 0.02, 0.02))
+    monkeypatch.setattr(main_job, "FEWEST_STEPS", 3)
+    monkeypatch.setattr(main_job, "MOST_STEPS", 3)
+    before = (job.model / "model.safetensors").read_bytes()
+    again = main_job.demo(out=job.out, minutes=0.01, seeds=2)
+    assert (again.model / "model.safetensors").read_bytes() == before
+    assert again.results.arms == job.results.arms
+
+
+def test_the_table_holds_the_comparison(job):
+    for name in ("MCC", "F1 reverse", "gain in MCC", "Markov, order 5", "next:"):
+        assert name in job.summary
+
+
+@pytest.mark.parametrize("options", [{"seeds": 0}, {"minutes": 0}, {"system": "carp"}])
+def test_wrong_arguments_are_refused(tmp_path, options):
+    with pytest.raises(InputError):
+        main_job.demo(out=tmp_path / "demo", **options)
+    assert not (tmp_path / "demo").exists()
+
+
+def test_fine_tuning_steps_follow_the_measured_speed():
+    slow = SimpleNamespace(bases_per_second=1.0, receptive_field=697)
+    fast = SimpleNamespace(bases_per_second=1e9, receptive_field=697)
+    assert main_job.finetuning_steps(slow, 30) == main_job.FEWEST_STEPS
+    assert main_job.finetuning_steps(fast, 30) == main_job.MOST_STEPS
