@@ -17,15 +17,19 @@ from helicon.errors import InputError
 from helicon.report.demo_results import DemoResults
 
 
+def make_small(patch):
+    patch.setattr(main_job, "BACKBONE", {"schedule": "paper", "d_model": 8})
+    patch.setattr(main_job, "FRACTIONS", (0.96, 0.02, 0.02))
+    patch.setattr(main_job, "FEWEST_STEPS", 3)
+    patch.setattr(main_job, "MOST_STEPS", 3)
+
+
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
     folder = tmp_path_factory.mktemp("job")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HELICON_CACHE", str(folder / "cache"))
-        patch.setattr(main_job, "BACKBONE", {"schedule": "paper", "d_model": 8})
-        patch.setattr(main_job, "FRACTIONS", (0.96, 0.02, 0.02))
-        patch.setattr(main_job, "FEWEST_STEPS", 3)
-        patch.setattr(main_job, "MOST_STEPS", 3)
+        make_small(patch)
         yield main_job.demo(out=folder / "demo", minutes=0.01, seeds=2)
 
 
@@ -72,19 +76,17 @@ def test_the_model_opens_with_the_auto_class(job):
 
 
 def test_commands_are_ones_that_the_command_line_takes(job):
-    app = application()
     for command in job.results.commands:
         _, *words = shlex.split(command)
+        app = application(words)
         function, bound, *_ = app.parse_args(words, exit_on_error=False, print_error=False)
         assert function.__name__ == words[0]
         assert bound.arguments["out"]
 
 
 def test_a_job_that_was_stopped_goes_on(job, monkeypatch):
-    monkeypatch.setattr(main_job, "BACKBONE", {"schedule": "paper", "d_model": 8})
-    monkeypatch.setattr(main_job, "FRACTIONS", (0.96, 0.02, 0.02))
-    monkeypatch.setattr(main_job, "FEWEST_STEPS", 3)
-    monkeypatch.setattr(main_job, "MOST_STEPS", 3)
+    monkeypatch.setenv("HELICON_CACHE", str(job.out.parent / "cache"))
+    make_small(monkeypatch)
     before = (job.model / "model.safetensors").read_bytes()
     again = main_job.demo(out=job.out, minutes=0.01, seeds=2)
     assert (again.model / "model.safetensors").read_bytes() == before

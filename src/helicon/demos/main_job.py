@@ -42,7 +42,7 @@ BACKBONE = {"schedule": "paper"}
 FRACTIONS = (0.90, 0.02, 0.08)
 LABELLED_WINDOWS, WINDOW, BATCH = 100, 512, 8
 #: Steps of a fine-tuning run: no more than these, and no fewer however slow the machine.
-MOST_STEPS, FEWEST_STEPS = 240, 20
+MOST_STEPS, FEWEST_STEPS = 160, 20
 #: Share of the time that pretraining takes; the rest is for fine-tuning, twice for each seed.
 PRETRAINING_SHARE = 0.55
 #: Seconds of training that one fine-tuning run spends besides, on measuring: as a share of it.
