@@ -84,5 +84,5 @@ def test_the_other_pages_python_is_python():
 
 def test_links_of_the_readme_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()):
-        if not target.startswith("http") and target != "docs/assets/demo.png":
+        if not target.startswith("http"):
             assert (ROOT / target).exists(), target

@@ -167,7 +167,7 @@ def demo(
             "lr": 3e-3,
             "weight_decay": 0.01,
             "dropout": 0.0,
-            "eval_every": max(1, steps // 3),
+            "eval_every": -(-steps // 3),
             "rc_average": True,
             "seed": seed,
             "seeds": seeds,
