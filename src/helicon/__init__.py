@@ -19,6 +19,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from helicon.data.genome import Genome as Genome
     from helicon.demos.main_job import demo as demo
+    from helicon.inference.embed import embed as embed
+    from helicon.inference.mutagenesis import mutagenesis as mutagenesis
+    from helicon.inference.predict import predict as predict
+    from helicon.inference.track import track as track
+    from helicon.inference.variants import variants as variants
     from helicon.models.hub import load as load
     from helicon.models.info import info as info
     from helicon.models.official import convert as convert
@@ -30,14 +35,19 @@ if TYPE_CHECKING:
 
 #: Where each public name is defined.
 _HOMES = {
-    "Genome": "helicon.data.genome",
     "convert": "helicon.models.official",
     "demo": "helicon.demos.main_job",
+    "embed": "helicon.inference.embed",
     "evaluate": "helicon.training.evaluate",
     "finetune": "helicon.training.finetune",
+    "Genome": "helicon.data.genome",
     "info": "helicon.models.info",
     "load": "helicon.models.hub",
+    "mutagenesis": "helicon.inference.mutagenesis",
+    "predict": "helicon.inference.predict",
     "pretrain": "helicon.training.pretrain",
+    "track": "helicon.inference.track",
+    "variants": "helicon.inference.variants",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -34,6 +34,14 @@ HUMAN = ["chr1", "chr2", "chr10", "chrX", "chrM"]
         ("chr1", ["1", "chr1"], "chr1"),
         ("CHR1", ["1", "chr1"], None),
         ("chr", ["chr"], "chr"),
+        ("NC_000010.11", HUMAN, "chr10"),
+        ("NC_000023.10", HUMAN, "chrX"),
+        ("NC_012920.1", HUMAN, "chrM"),
+        ("NC_000003.12", HUMAN, None),
+        ("chr1", ["NC_000001.11", "NC_000010.11"], "NC_000001.11"),
+        ("MT", ["NC_000001.11", "NC_012920.1"], "NC_012920.1"),
+        ("1", ["NC_000001.10", "NC_000001.11"], None),
+        ("NC_000001.10", ["NC_000001.11"], None),  # another assembly
     ],
 )
 def test_names(found, known, expected):

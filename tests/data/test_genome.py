@@ -221,7 +221,7 @@ def test_without_locks_the_last_to_finish_changes_nothing(tmp_path, monkeypatch)
     def no_locks(*_):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(genome_module.fcntl, "flock", no_locks)
+    monkeypatch.setattr("fcntl.flock", no_locks)
     path = write(tmp_path / "g.fa")
     genome = Genome.open(path, cache=tmp_path / "cache")
     (index,) = (tmp_path / "cache").rglob("index.json")

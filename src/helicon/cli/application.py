@@ -33,6 +33,11 @@ VERBS = {
     "pretrain": "Train a backbone on a genome, without labels.",
     "finetune": "Adapt a model to labelled sequences, or to labelled positions of a genome.",
     "evaluate": "Measure a model on labelled data.",
+    "embed": "Write a model's features of sequences, regions or positions.",
+    "predict": "Write what a model predicts for sequences or positions; find genes.",
+    "track": "Write what a model says of every base of a genome, as bigWig.",
+    "variants": "Score the variants of a VCF or BCF.",
+    "mutagenesis": "Score every substitution at every position of sequences.",
     "convert": "Write a published checkpoint as a model folder.",
     "info": "Describe a model: size, receptive field, work and memory.",
     "data": "List, fetch and verify public data sets.",
@@ -45,6 +50,7 @@ EXAMPLES = """From a genome to a measured model:
     helicon pretrain genome.fa.gz --out runs/mine --minutes 60
     helicon finetune runs/mine train.csv --target label --out runs/task
     helicon evaluate runs/task test.csv --target label
+    helicon variants runs/mine calls.vcf.gz --reference genome.fa.gz --out scored.vcf.gz
 
 `helicon VERB --help` shows the options of a verb."""
 

@@ -260,14 +260,18 @@ def _annotation(
         genome=genome,
         kind="classes",
         classes=classes,
-        opposite=_opposite(classes),
+        opposite=opposite_classes(classes),
         features=features,
         track=paint(genome, chrom, start, end, code.astype(np.uint8), 0),
     )
 
 
-def _opposite(classes: tuple[str, ...]) -> NDArray[np.int16]:
-    """Where each class goes on the other strand: `..forward` and `..reverse` change places."""
+def opposite_classes(classes: tuple[str, ...]) -> NDArray[np.int16]:
+    """For each class, the id of the same thing read on the other strand.
+
+    Where the second and the third class are `forward` and `reverse`, these words change places in
+    all names; other classes mean the same on both strands.
+    """
     stranded = classes[1:3] == STRAND_CLASSES
     swapped = {"forward": "reverse", "reverse": "forward"}
     names = list(classes)

@@ -7,14 +7,19 @@ from collections.abc import Iterable, Sequence
 _MITOCHONDRION = {"m", "mt", "mito", "mitochondrion"}
 _ROMAN = "I II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX XX".lower().split()
 
+#: RefSeq accessions of the human chromosomes, in lower case and without version.
+_HUMAN = {f"nc_{number:06d}": str(number) for number in range(1, 23)}
+_HUMAN |= {"nc_000023": "x", "nc_000024": "y", "nc_012920": "mt"}
+
 
 def match_names(found: Iterable[str], known: Sequence[str]) -> dict[str, int]:
     """Say which chromosome each name means.
 
     An equal name always wins. Otherwise names are equal without the prefix `chr`, whatever their
     case; all names of the mitochondrion are equal; a version (`NC_000913.3`) may be missing on one
-    side; and where the known names hold both II and III, an Arabic number means the Roman one
-    (yeast: `chr10` is `X`).
+    side; a RefSeq accession of a human chromosome is its number or letter (`NC_000023.11` is `X`);
+    and where the known names hold both II and III, an Arabic number means the Roman one (yeast:
+    `chr10` is `X`).
 
     Args:
         found: names to look up.
@@ -27,11 +32,15 @@ def match_names(found: Iterable[str], known: Sequence[str]) -> dict[str, int]:
     exact = {name: i for i, name in enumerate(known)}
     by_key = _grouped((_key(name), i) for name, i in exact.items())
     by_stem = _grouped((_stem(_key(name)), i) for name, i in exact.items())
+    stems = ((_stem(_key(name)), i) for name, i in exact.items())
+    by_accession = _grouped((_HUMAN[stem], i) for stem, i in stems if stem in _HUMAN)
     roman = "ii" in by_key and "iii" in by_key
     matched = {}
     for name in set(found):
         key = _key(name)
         options = by_key.get(key) or by_stem.get(key) or by_key.get(_stem(key)) or []
+        options = options or by_key.get(_HUMAN.get(_stem(key), ""), [])
+        options = options or by_accession.get(key, [])
         if not options and roman and key.isdecimal() and 0 < int(key) <= len(_ROMAN):
             options = by_key.get(_ROMAN[int(key) - 1], [])
         if name in exact:

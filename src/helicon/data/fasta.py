@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -79,16 +79,32 @@ def read_fasta(
         yield Record(header.name, header.description, ids, header.line)
 
 
+#: Told of a record that is left out, and why.
+LeftOut = Callable[[Header, InputError], None]
+
+
 def stream_fasta(
-    path: str | Path, alphabet: Alphabet = DNA, *, unique: bool = True
+    path: str | Path,
+    alphabet: Alphabet = DNA,
+    *,
+    unique: bool = True,
+    left_out: LeftOut | None = None,
 ) -> Iterator[tuple[Header, Ids]]:
     """Yield a FASTA file as pieces of at most about a million letters, in order.
 
     Memory stays bounded whatever the length of a record or a line. Arguments and errors are those
     of `read_fasta`; pieces of one record follow each other with the same `Header`.
+
+    Args:
+        path: as in `read_fasta`.
+        alphabet: as in `read_fasta`.
+        unique: as in `read_fasta`.
+        left_out: if given, a record that is empty or has letters outside the alphabet is no error:
+            this is called with its header, and no more of it follows. Pieces of it may have been
+            given before.
     """
     with open_bytes(path, "FASTA file") as handle:
-        yield from _Parser(Path(path), alphabet, unique).pieces(blocks(handle))
+        yield from _Parser(Path(path), alphabet, unique, left_out).pieces(blocks(handle))
 
 
 class _Parser:
@@ -98,7 +114,9 @@ class _Parser:
     in one pass.
     """
 
-    def __init__(self, path: Path, alphabet: Alphabet, unique: bool):
+    def __init__(
+        self, path: Path, alphabet: Alphabet, unique: bool, left_out: LeftOut | None = None
+    ):
         self.path = path
         self.alphabet = alphabet
         self.table = alphabet.encode_table.tobytes()
@@ -107,6 +125,8 @@ class _Parser:
         self.line = 1  # of the next byte
         self.seen: dict[str, int] | None = {} if unique else None
         self.doubt = alphabet is PROTEIN  # whether these may be nucleotides after all
+        self.left_out = left_out
+        self.skipping = False  # the rest of the open record
 
     def pieces(self, blocks: Iterable[bytes]) -> Iterator[tuple[Header, Ids]]:
         held, last = b"", b"\n"  # a header line cut off by its block; the byte before the block
@@ -180,18 +200,32 @@ class _Parser:
                 raise self._wrong(self.line, f"is named as the one in line {first}; rename one")
             self.seen[name] = self.line
         self.letters = 0
+        self.skipping = False
         self.line += 1
 
     def _close(self) -> None:
-        if self.header is not None and not self.letters:
-            raise self._wrong(self.header.line, "has no sequence; remove it or fetch it again")
+        if self.header is not None and not self.letters and not self.skipping:
+            self._leave_out(
+                self._wrong(self.header.line, "has no sequence; remove it or fetch it again")
+            )
+
+    def _leave_out(self, error: InputError) -> None:
+        """Leave out the open record, if that is asked for."""
+        if self.left_out is None:
+            raise error
+        assert self.header is not None
+        self.left_out(self.header, error)
+        self.skipping = True
 
     def _encode(self, text: bytes) -> Iterator[tuple[Header, Ids]]:
         """Yield the letters of sequence lines, if there are any."""
         assert self.header is not None
         encoded = text.translate(self.table, _BLANK)
-        if encoded.find(INVALID) >= 0:
-            raise self._outside(text)
+        if encoded.find(INVALID) >= 0 and not self.skipping:
+            self._leave_out(self._outside(text))
+        if self.skipping:
+            self.line += text.count(b"\n")
+            return
         ids = np.frombuffer(encoded, dtype=np.uint8)
         if self.doubt and len(ids) >= _SURELY_NUCLEOTIDE:
             if _NUCLEOTIDE[ids[:1000]].all():

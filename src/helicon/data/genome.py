@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from helicon.alphabet import DNA, SOFT_BIT, Ids
+from helicon.data.cached import let_go, made_once, mapped
 from helicon.data.fasta import stream_fasta
 from helicon.errors import InputError
 from helicon.files import cache_folder, existing_file, sha256, write_aside
 
 #: Changes with what the files of a store mean: stores of other versions are not looked at.
 _STORE_VERSION = 1
-_BASES, _UNKNOWN, _INDEX = "bases.u8", "unknown.i64", "index.json"
+_BASES, _UNKNOWN = "bases.u8", "unknown.i64"
 _LETTER = np.uint8(0xFF ^ SOFT_BIT)
 
 Whole = NDArray[np.int64]
@@ -69,17 +66,14 @@ class Genome:
         path = existing_file(path, "FASTA file")
         digest = sha256(path)
         store = Path(cache or cache_folder()) / "genomes" / f"v{_STORE_VERSION}" / digest
-        index = _whole_index(store)
-        if index is None:
-            with _alone(store):
-                index = _whole_index(store) or _encode(path, digest, store)
+        index = made_once(store, (_BASES, _UNKNOWN), lambda: _encode(path, digest, store))
         return cls(
             path=path,
             sha256=digest,
             names=index["names"],
             lengths=np.array(index["lengths"], dtype=np.int64),
-            bases=_mapped(store / _BASES, np.dtype(np.uint8)),
-            unknown=_mapped(store / _UNKNOWN, np.dtype(np.int64)),
+            bases=mapped(store / _BASES, np.uint8),
+            unknown=mapped(store / _UNKNOWN, np.int64),
         )
 
     @property
@@ -148,34 +142,18 @@ class Genome:
             Ids of shape (n, length), `[PAD]` outside the chromosome.
         """
         chroms, starts = np.asarray(chroms, dtype=np.int64), np.asarray(starts, dtype=np.int64)
-        firsts = self.offsets[chroms] + starts
-        inside = (starts >= 0) & (starts + length <= self.lengths[chroms])
-        if inside.all() and len(starts):
-            out = self._rows(length)[firsts]
-        else:
-            out = np.full((len(starts), length), DNA.pad_id, dtype=np.uint8)
-            if inside.any():
-                out[inside] = self._rows(length)[firsts[inside]]
-            for row in np.flatnonzero(~inside):
-                self._copy_edge(out[row], int(chroms[row]), int(starts[row]))
+        out = gather_windows(
+            self.bases, self.offsets[chroms], self.lengths[chroms], starts, length, DNA.pad_id
+        )
         if not soft:
             out &= _LETTER
         if reverse is not None and reverse.any():
             out[reverse] = _reverse_complement(out[reverse])
         return out
 
-    def _rows(self, length: int) -> Ids:
-        """All windows as the rows of a view, shape (total - length + 1, length), without a copy."""
-        return np.ndarray(
-            (self.total - length + 1, length), np.uint8, self.bases.data, strides=(1, 1)
-        )
-
-    def _copy_edge(self, out: Ids, chrom: int, start: int) -> None:
-        """Fill what a window that crosses an edge shares with its chromosome."""
-        first, last = max(start, 0), min(start + len(out), int(self.lengths[chrom]))
-        if first < last:
-            at = int(self.offsets[chrom])
-            out[first - start : last - start] = self.bases[at + first : at + last]
+    def let_go(self) -> None:
+        """Give back the memory of the bases that were looked at."""
+        let_go(self.bases)
 
     def unknown_fraction(
         self, chroms: ArrayLike, starts: ArrayLike, length: int | Whole
@@ -212,6 +190,40 @@ class Genome:
         return np.concatenate(([0], np.cumsum(self.unknown[1::2] - self.unknown[::2])))
 
 
+def gather_windows(
+    letters: Ids, offsets: Whole, lengths: Whole, starts: Whole, length: int, pad_id: int
+) -> Ids:
+    """Gather windows of one length out of sequences that lie one behind the other.
+
+    Args:
+        letters: all sequences, shape (total,).
+        offsets: where the sequence of each window begins in `letters`, shape (n,).
+        lengths: letters of the sequence of each window, shape (n,).
+        starts: first letter of each window in its sequence, shape (n,).
+        length: letters of each window.
+        pad_id: what stands beyond the ends of a sequence.
+
+    Returns:
+        Ids of shape (n, length), a copy.
+    """
+    firsts = offsets + starts
+    inside = (starts >= 0) & (starts + length <= lengths)
+    # All windows are the rows of a view, shape (total - length + 1, length), without a copy.
+    shape = (max(0, len(letters) - length + 1), length)
+    rows: Ids = np.ndarray(shape, np.uint8, letters.data, strides=(1, 1))
+    if inside.all() and len(starts):
+        return rows[firsts]
+    out = np.full((len(starts), length), pad_id, dtype=np.uint8)
+    if inside.any():
+        out[inside] = rows[firsts[inside]]
+    for row in np.flatnonzero(~inside):
+        first, last = max(starts[row], 0), min(starts[row] + length, lengths[row])
+        if first < last:
+            found = letters[offsets[row] + first : offsets[row] + last]
+            out[row, first - starts[row] : last - starts[row]] = found
+    return out
+
+
 def _reverse_complement(ids: Ids) -> Ids:
     """Reverse complement of rows, five times as fast as by table.
 
@@ -221,52 +233,6 @@ def _reverse_complement(ids: Ids) -> Ids:
     flipped = np.ascontiguousarray(ids[..., ::-1])
     flipped ^= (((flipped >> 2) & 1) - np.uint8(1)) & np.uint8(3)
     return flipped
-
-
-def _mapped(path: Path, dtype: np.dtype) -> NDArray:
-    """Map a file read-only; numpy cannot map an empty one."""
-    if path.stat().st_size == 0:
-        return np.empty(0, dtype=dtype)
-    return np.memmap(path, dtype=dtype, mode="r").view(np.ndarray)
-
-
-@contextlib.contextmanager
-def _alone(store: Path) -> Iterator[None]:
-    """Let one process at a time build a store, and clear what a killed one left.
-
-    Where the file system cannot lock, processes build side by side: every file of a store is
-    renamed into place whole and has the same bytes whoever wrote it, and the index comes last.
-    """
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-        lock = (store / ".lock").open("w")
-    except OSError as error:
-        raise InputError(
-            f"{store}: the cache cannot be written ({error.strerror}); "
-            "set HELICON_CACHE to a folder that can"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
-            yield
-            return
-        for left in store.glob(".*.tmp"):
-            left.unlink()
-        yield
-
-
-def _whole_index(store: Path) -> dict[str, Any] | None:
-    """Index of a store, or `None` where a file of it is missing or cut: caches get purged."""
-    try:
-        index = json.loads((store / _INDEX).read_text())
-        return index if _sizes(store) == index.get("sizes") else None
-    except OSError:
-        return None
-
-
-def _sizes(store: Path) -> list[int]:
-    return [(store / name).stat().st_size for name in (_BASES, _UNKNOWN)]
 
 
 def _encode(path: Path, digest: str, store: Path) -> dict[str, Any]:
@@ -290,10 +256,7 @@ def _encode(path: Path, digest: str, store: Path) -> dict[str, Any]:
         runs.close()
         if sha256(path) != digest:
             raise InputError(f"{path}: changed while it was read; start again when it is written")
-    index = {"names": names, "lengths": lengths, "sizes": _sizes(store)}
-    with write_aside(store / _INDEX) as index_path:
-        index_path.write_text(json.dumps(index))
-    return index
+    return {"names": names, "lengths": lengths}
 
 
 class _Runs:

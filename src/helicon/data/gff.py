@@ -36,13 +36,14 @@ class GffFeatures:
     codons: pl.DataFrame
 
 
-def read_gff(path: str | Path, genome: Genome, feature: str) -> GffFeatures:
+def read_gff(path: str | Path, genome: Genome, feature: str, *, some: bool = True) -> GffFeatures:
     """Read the features of one type from a plain, gzip or bgzip GFF3 or GTF file.
 
     Args:
         path: the file.
         genome: where the features lie.
         feature: type of feature (third column).
+        some: refuse a file without such features.
 
     Raises:
         InputError: as `helicon.data.rows.read_rows` and `place`; the file has no such feature; a
@@ -60,7 +61,7 @@ def read_gff(path: str | Path, genome: Genome, feature: str) -> GffFeatures:
             frame.select("type", "line", "chrom", "start", "end", strand, _name(), _group())
         )
     rows = pl.concat(frames) if frames else pl.DataFrame()
-    if not types[feature]:
+    if some and not types[feature]:
         found = ", ".join(f"{name} ({count:,})" for name, count in types.most_common(6))
         raise InputError(f"{path}: has no {feature!r} features; it has {found or 'none at all'}")
     return GffFeatures(

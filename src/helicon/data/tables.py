@@ -132,7 +132,7 @@ def read_table(
 
 
 @dataclass(frozen=True)
-class _Frame:
+class Frame:
     """The columns that matter, whatever the file was."""
 
     sequence: pl.Series
@@ -141,10 +141,10 @@ class _Frame:
     lines: Rows
 
 
-def _from_frame(path: Path, frame: _Frame, unit: str, alphabet: Alphabet) -> SequenceTable:
+def _from_frame(path: Path, frame: Frame, unit: str, alphabet: Alphabet) -> SequenceTable:
     if not len(frame.lines):
         raise InputError(f"{path}: has no rows; fetch or write it again")
-    ids, offsets = _pack(frame.sequence.str.strip_chars().fill_null(""))
+    ids, offsets = pack_texts(frame.sequence.str.strip_chars().fill_null(""))
     table = SequenceTable(
         path=path,
         alphabet=alphabet,
@@ -160,7 +160,7 @@ def _from_frame(path: Path, frame: _Frame, unit: str, alphabet: Alphabet) -> Seq
     return replace(table, labels=_labels(table, frame.target)) if frame.target else table
 
 
-def _pack(texts: pl.Series) -> tuple[Ids, Rows]:
+def pack_texts(texts: pl.Series) -> tuple[Ids, Rows]:
     """Bytes of all texts in one array, and where each begins."""
     array = texts.rechunk().to_arrow()
     _, offsets, data = array.buffers()
@@ -177,15 +177,19 @@ def _check_sequences(table: SequenceTable, raw: Ids) -> None:
         )
     if not (wrong := table.ids == INVALID).any():
         return
-    at = int(np.argmax(wrong))
-    row = int(np.searchsorted(table.offsets, at, side="right")) - 1
+    row = int(np.searchsorted(table.offsets, int(np.argmax(wrong)), side="right")) - 1
     start, end = table.offsets[row : row + 2]
-    letters = PROTEIN.encode_table[raw[start:end]]
-    protein = table.alphabet.name == DNA.name and not (letters == INVALID).any()
-    letter = raw[at:end].tobytes().decode("utf-8", errors="replace")[0]
-    raise InputError(
-        f"{table.where(row)}: character {letter!r} at position {at - start + 1} of the sequence is "
-        f"outside the {table.alphabet.name} alphabet ({table.alphabet.letters}); "
+    raise InputError(f"{table.where(row)}: {outside(raw[start:end], table.alphabet)}")
+
+
+def outside(raw: Ids, alphabet: Alphabet) -> str:
+    """Say which byte of a sequence (length,) is outside the alphabet, and what it may be."""
+    at = int(np.argmax(alphabet.encode_table[raw] == INVALID))
+    protein = alphabet.name == DNA.name and not (PROTEIN.encode_table[raw] == INVALID).any()
+    letter = raw[at:].tobytes().decode("utf-8", errors="replace")[0]
+    return (
+        f"character {letter!r} at position {at + 1} of the sequence is "
+        f"outside the {alphabet.name} alphabet ({alphabet.letters}); "
         + ("it reads as a protein" if protein else "correct it, or name the right sequence column")
     )
 
@@ -197,18 +201,31 @@ def _count(rows: NDArray[np.int64]) -> str:
 # ---------------------------------------------------------------- the kinds of file
 
 
-def _read_text(path: Path, target: str | None, sequence: str, alphabet: Alphabet) -> _Frame:
+def _read_text(path: Path, target: str | None, sequence: str, alphabet: Alphabet) -> Frame:
     with open_bytes(path, "table of sequences") as handle:
         text = read_delimited(path, handle.read())
-    columns, header = text.first, True
-    if _find_sequence(columns, sequence) is None:
-        like = [i for i, field in enumerate(text.first) if _is_sequence(field, alphabet)]
-        if like:
-            columns = [f"column_{i + 1}" for i in range(len(text.first))]
-            header, sequence = False, columns[like[0]]
-    chosen = _choose(path, columns, target, sequence)
+    columns, header, sequence = named_columns(text.first, sequence, alphabet)
+    chosen = choose_columns(path, columns, target, sequence)
     frame = text.read(chosen.positions(), skip_first=header)
     return chosen.frame(frame, text.lines[1:] if header else text.lines)
+
+
+def named_columns(
+    first: list[str], sequence: str, alphabet: Alphabet
+) -> tuple[list[str], bool, str]:
+    """Names of the columns of a text, whether its first row holds them, and the sequence column.
+
+    Args:
+        first: fields of the first row.
+        sequence: the sequence column asked for.
+        alphabet: of the sequences.
+    """
+    if find_sequence(first, sequence) is None:
+        like = [i for i, field in enumerate(first) if _is_sequence(field, alphabet)]
+        if like:
+            columns = [f"column_{i + 1}" for i in range(len(first))]
+            return columns, False, columns[like[0]]
+    return first, True, sequence
 
 
 def _is_sequence(field: str, alphabet: Alphabet) -> bool:
@@ -221,12 +238,12 @@ def _is_sequence(field: str, alphabet: Alphabet) -> bool:
     )
 
 
-def _read_parquet(path: Path, target: str | None, sequence: str) -> _Frame:
+def _read_parquet(path: Path, target: str | None, sequence: str) -> Frame:
     try:
         with open_bytes(path, "Parquet file") as handle:
             source = io.BytesIO(handle.read())
         columns = list(pl.read_parquet_schema(source))
-        chosen = _choose(path, columns, target, sequence)
+        chosen = choose_columns(path, columns, target, sequence)
         names = [columns[i] for i in chosen.positions()]
         frame = pl.read_parquet(source, columns=names).select(names)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
@@ -280,7 +297,7 @@ def _read_fasta(path: Path, target: str | None, alphabet: Alphabet) -> SequenceT
 
 
 @dataclass(frozen=True)
-class _Columns:
+class Columns:
     """Names and places of the columns that are read."""
 
     places: dict[str, int]
@@ -289,12 +306,14 @@ class _Columns:
     name: str | None
 
     def positions(self) -> list[int]:
+        """Places of the columns in the file, ascending."""
         wanted = (self.sequence, *self.target, *([self.name] if self.name else []))
         return sorted({self.places[column] for column in wanted})
 
-    def frame(self, frame: pl.DataFrame, lines: Rows) -> _Frame:
+    def frame(self, frame: pl.DataFrame, lines: Rows) -> Frame:
+        """Name the columns at `positions` of some rows; `lines` says where these stand."""
         series = dict(zip(self.positions(), frame.get_columns(), strict=True))
-        return _Frame(
+        return Frame(
             sequence=series[self.places[self.sequence]],
             target={column: series[self.places[column]] for column in self.target},
             names=series[self.places[self.name]].cast(pl.String) if self.name else None,
@@ -302,8 +321,13 @@ class _Columns:
         )
 
 
-def _choose(path: Path, columns: list[str], target: str | None, sequence: str) -> _Columns:
-    found = _find_sequence(columns, sequence)
+def choose_columns(path: Path, columns: list[str], target: str | None, sequence: str) -> Columns:
+    """Find the columns that are read.
+
+    Raises:
+        InputError: one is absent, or there twice.
+    """
+    found = find_sequence(columns, sequence)
     wanted = [] if target is None else [target] if target in columns else _split(target)
     listed = ", ".join(columns)
     for asked, column in [(sequence, found), *((t, t) for t in wanted)]:
@@ -313,7 +337,7 @@ def _choose(path: Path, columns: list[str], target: str | None, sequence: str) -
             raise InputError(f"{path}: has two columns {column!r}; rename one of them")
     assert found is not None
     names = [column for column in columns if column.lower() in _NAME_COLUMNS]
-    return _Columns(
+    return Columns(
         places={column: i for i, column in enumerate(columns)},
         sequence=found,
         target=tuple(wanted),
@@ -325,7 +349,8 @@ def _split(target: str) -> list[str]:
     return list(dict.fromkeys(part.strip() for part in target.split(",")))
 
 
-def _find_sequence(columns: Iterable[str], asked: str) -> str | None:
+def find_sequence(columns: Iterable[str], asked: str) -> str | None:
+    """The sequence column, in any case; `None` where there is none."""
     accepted = ["sequence", "seq"] if asked == "sequence" else [asked.lower()]
     if asked in columns:
         return asked

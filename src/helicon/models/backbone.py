@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from helicon.alphabet import Alphabet
+from helicon.models.changes import Changes, Cropped
 
 #: Token ids, or a soft one-hot over the alphabet's letters.
 Tokens = Integer[Tensor, "batch length"] | Float[Tensor, "batch length letters"]
@@ -46,17 +47,36 @@ class Backbone(nn.Module, ABC):
         `None` where the network sees the whole sequence.
         """
 
+    @property
+    def cell(self) -> int:
+        """Grid on which the network stands: a sequence cut at its multiples is seen the same way.
+
+        One for all networks but those that pool positions.
+        """
+        return 1
+
+    @property
     @abstractmethod
-    def forward(self, x: Tokens, mask: Mask | None = None) -> Features:
+    def layers(self) -> int:
+        """Number of layers, for `forward`'s `layer`."""
+
+    @abstractmethod
+    def forward(self, x: Tokens, mask: Mask | None = None, layer: int | None = None) -> Features:
         """Run the network.
 
         Args:
             x: token ids `(B, L)`, or a soft one-hot `(B, L, V)` of floats over the letters.
             mask: true at real positions, `(B, L)`; `None` where all are real.
+            layer: stop after so many layers (0: after the stem) and give what they made; `None`
+                gives the network's output, which may pass through more than the last layer.
 
         Returns:
             Features `(B, L, D)`. Values at padded positions have no meaning.
         """
+
+    def changes(self) -> Changes:
+        """The cheapest exact way to the features of sequences with substitutions."""
+        return Cropped(self, self.receptive_field, align=self.cell, channels=self.d_model)
 
     @property
     def parameter_count(self) -> int:

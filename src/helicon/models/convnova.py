@@ -35,6 +35,8 @@ from torch import Tensor, nn
 from helicon.alphabet import DNA, Alphabet
 from helicon.errors import InputError
 from helicon.models.backbone import Backbone, Features, Mask, Tokens, one_hot
+from helicon.models.changes import Changes
+from helicon.models.convnova_changes import ConvNovaChanges
 from helicon.models.layers import Conv, Pointwise, Sequence, conv
 
 STEM_KERNEL = 9
@@ -194,7 +196,7 @@ class ConvNova(Backbone):
         """See `Backbone`. Exact: 1 + (stem 9 - 1) + the sum of (kernel - 1) x dilation.
 
         With `downsample` the reach depends on where a position lies in its cell; this is the
-        farthest reach, on both sides. Tiles must then start at multiples of every cell.
+        farthest reach, on both sides.
         """
         if self.config.branch == "reverse_complement" and self.config.gate == "dual":
             return None
@@ -202,8 +204,18 @@ class ConvNova(Backbone):
             return 2 * _reach_through_cells(self.config) + 1
         return STEM_KERNEL + (self.config.kernel - 1) * sum(self.config.dilations)
 
-    def forward(self, x: Tokens, mask: Mask | None = None) -> Features:
+    @property
+    def cell(self) -> int:
         """See `Backbone`."""
+        return math.lcm(*self.config.dilations) if self.config.downsample else 1
+
+    @property
+    def layers(self) -> int:
+        """See `Backbone`. A layer is a gated block; the output MLP comes after the last."""
+        return len(self.blocks)
+
+    def forward(self, x: Tokens, mask: Mask | None = None, layer: int | None = None) -> Features:
+        """See `Backbone`. Of a block, the first branch is given."""
         dtype = self.stem.weight.dtype
         if self.config.mask_reads_as == "N" and not x.is_floating_point():
             x = torch.where(x == DNA.mask_id, DNA.letters.index("N"), x)
@@ -211,17 +223,24 @@ class ConvNova(Backbone):
         if mask is not None:
             letters = letters * mask.unsqueeze(-1)
         if not self.config.downsample or mask is None:
-            return self._run(letters, mask)
+            return self._run(letters, mask, layer)
         shift = _left_padding(mask)  # cells are counted from the first real position
-        return _roll(self._run(_roll(letters, shift), _roll(mask, shift)), -shift)
+        return _roll(self._run(_roll(letters, shift), _roll(mask, shift), layer), -shift)
 
-    def _run(self, letters: Tensor, mask: Mask | None) -> Features:
+    def changes(self) -> Changes:
+        """See `Backbone`."""
+        local = self.receptive_field is not None and not self.config.downsample
+        return ConvNovaChanges(self) if local else super().changes()
+
+    def _run(self, letters: Tensor, mask: Mask | None, layer: int | None) -> Features:
         """Features (B, L, D) of one-hot rows (B, L, V) that are zero at padding."""
         a, b = self._stems(letters, mask)
         # Autocast rounds each convolution's output; sums of many blocks stay in full precision.
         a, b = a.to(letters.dtype), None if b is None else b.to(letters.dtype)
-        for block in self.blocks:
+        for block in self.blocks[:layer]:
             a, b = block(a, b, mask)
+        if layer is not None:
+            return a
         a = a + self.mlp(a)
         return self.final_conv(a) if self.config.final_conv else a
 

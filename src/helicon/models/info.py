@@ -109,7 +109,7 @@ def info(model: str | Path, *, length: int = 1024, batch_size: int = 1) -> Model
         batch_size=batch_size,
         flops_per_letter=_flops(network, ids) / ids.numel(),
         weights_mb=weights / _MEBIBYTE,
-        inference_mb=(weights + _peak(lambda: _infer(network, ids))) / _MEBIBYTE,
+        inference_mb=(weights + peak_bytes(lambda: _infer(network, ids))) / _MEBIBYTE,
         training_mb=_training_bytes(network, ids, weights) / _MEBIBYTE,
         config=dataclasses.asdict(config),
     )
@@ -146,7 +146,7 @@ def _training_bytes(model: HeliconPreTrainedModel, ids: torch.Tensor, weights: i
     """Weights, gradients, AdamW's two moments, and the largest sum of activations."""
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    return weights * (1 + _TRAINING_COPIES) + _peak(lambda: _train(model, ids))
+    return weights * (1 + _TRAINING_COPIES) + peak_bytes(lambda: _train(model, ids))
 
 
 class _Alive(TorchDispatchMode):
@@ -183,7 +183,7 @@ def _is_tensor(x: object) -> bool:
     return isinstance(x, torch.Tensor)
 
 
-def _peak(work: Callable[[], None]) -> int:
+def peak_bytes(work: Callable[[], object]) -> int:
     """Largest number of bytes that the tensors made by `work` take at one moment."""
     with _Alive() as alive:
         work()

@@ -21,12 +21,12 @@ class Progress:
 
     Args:
         label: what runs, for the start of each line.
-        total: steps of the run.
+        total: steps of the run; `None` where that is not known.
         done: steps done before this start.
         shown: whether to print at all (the first process does).
     """
 
-    def __init__(self, label: str, total: int, done: int = 0, *, shown: bool = True):
+    def __init__(self, label: str, total: int | None, done: int = 0, *, shown: bool = True):
         self.label = label
         self.total = total
         self.first = self.done = done
@@ -67,11 +67,15 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._row, completed=step, numbers=self._numbers)
         elif self.shown and self._numbers and time.monotonic() - self._spoke > _QUIET:
-            self._say(f"{self._numbers}  {self._time_left()}")
+            self._say(f"{self._numbers}  {self._time_left()}".rstrip())
 
     def numbers(self, loss: float, bases_per_second: float) -> None:
         """Note the loss and the speed, shown from the next step on."""
         self._numbers = f"loss {loss:.4f}  {_amount(bases_per_second)} bases/s"
+
+    def rate(self, units_per_second: float, unit: str) -> None:
+        """Note the speed of a job whose steps are letters or records, shown from the next on."""
+        self._numbers = f"{_amount(units_per_second)} {unit}/s"
 
     def validation(self, metrics: Mapping[str, float]) -> None:
         """Show what was measured on validation data."""
@@ -85,9 +89,12 @@ class Progress:
 
     def _say(self, text: str) -> None:
         self._spoke = time.monotonic()
-        print(f"{self.label} {self.done:,}/{self.total:,}  {text}", file=sys.stderr, flush=True)
+        of = "" if self.total is None else f"/{self.total:,}"
+        print(f"{self.label} {self.done:,}{of}  {text}", file=sys.stderr, flush=True)
 
     def _time_left(self) -> str:
+        if self.total is None:
+            return ""
         made = self.done - self.first
         left = (time.monotonic() - self._began) / max(made, 1) * (self.total - self.done)
         return f"{_clock(left)} left"

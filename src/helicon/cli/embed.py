@@ -1,0 +1,13 @@
+"""`helicon embed`."""
+
+from __future__ import annotations
+
+from helicon.inference.embed import embed
+from helicon.inference.keyed import Outcome
+
+command = embed
+
+
+def show(result: Outcome) -> str:
+    """What was written."""
+    return result.summary

@@ -1,0 +1,12 @@
+"""`helicon mutagenesis`."""
+
+from __future__ import annotations
+
+from helicon.inference.mutagenesis import MutagenesisResult, mutagenesis
+
+command = mutagenesis
+
+
+def show(result: MutagenesisResult) -> str:
+    """What was scored."""
+    return result.summary

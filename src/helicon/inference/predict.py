@@ -1,0 +1,282 @@
+"""`helicon predict`: what a fine-tuned model says of sequences, regions, or every position."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from helicon.data.genome import Genome
+from helicon.data.gff import read_gff
+from helicon.data.store import OnError
+from helicon.errors import InputError
+from helicon.inference import keyed
+from helicon.inference.engine import Engine, Shard, run, write_parquet
+from helicon.inference.gene_scores import score_gff
+from helicon.inference.genes import GenesJob, GrammarChoice
+from helicon.inference.inputs import Payload, Reading, say_skipped
+from helicon.inference.keyed import Outcome
+from helicon.inference.memory import describe
+from helicon.inference.network import Network
+from helicon.inference.passes import Passes, Values
+from helicon.inference.pooling import pooling_of
+from helicon.inference.segments import format_of
+from helicon.inference.stretches import merged_regions
+from helicon.inference.tiles import Tiling
+from helicon.inference.transitions import read_grammar
+from helicon.models.heads import Problem
+from helicon.training.devices import Precision
+from helicon.training.scoring import probabilities
+from helicon.training.targets import Target
+
+
+def predict(
+    model: str,
+    data: Path,
+    *,
+    out: Path,
+    regions: Path | None = None,
+    both_strands: bool = False,
+    grammar: GrammarChoice = "auto",
+    transitions: Path | None = None,
+    annotation: Path | None = None,
+    feature: str = "CDS",
+    sequence: str = "sequence",
+    name: str | None = None,
+    on_error: OnError = "fail",
+    window: int | None = None,
+    overlap: int | None = None,
+    devices: int = 1,
+    engine: Literal["local", "ray"] = "local",
+    accelerator: str = "auto",
+    precision: Precision = "auto",
+) -> Outcome:
+    """Write what a fine-tuned model predicts: for sequences, or for every position.
+
+    A model of sequences gives a row a sequence or region, which it reads by itself. A model of
+    positions gives a row a position; it sees the genome around regions. As `.gff3` or `.bed`, the
+    best legal sequence of its classes is written as features, genes for instance.
+
+    Args:
+        model: a run folder, a model folder, or a Hugging Face id.
+        data: sequences as FASTA, CSV, TSV or Parquet; with regions, or for features, a genome as
+            FASTA.
+        out: `.parquet` file; or `.gff3` or `.bed` (perhaps `.gz`) for features.
+        regions: BED file of regions of the genome; those on the strand `-` are read as reverse
+            complement. Features are decoded in each region by itself.
+        both_strands: average what is predicted from both strands.
+        grammar: of features: which classes may follow each other, and where.
+        transitions: of features: file with the costs of changes from one class to another.
+        annotation: of features: GFF3 or GTF file of what is true; the features found are measured
+            against it, base by base, feature by feature and gene by gene.
+        feature: type of the features that are compared.
+        sequence: column of sequences of a table.
+        name: column of names of a table; `name` or `id` if not given, or else rows are numbered.
+        on_error: `skip` leaves out sequences that cannot be read, and counts them.
+        window: letters that the network reads at once; chosen for the device if not given.
+        overlap: letters that windows share, for a network without a finite receptive field.
+        devices: how many GPUs, or on a CPU how many processes.
+        engine: `local`, or `ray` for a Ray cluster.
+        accelerator: `auto`, `cpu`, `cuda` or `mps`.
+        precision: `auto` is bfloat16 where the hardware multiplies in it, else float32.
+
+    Raises:
+        InputError: a file or an option is wrong, or does not fit the model.
+        WorkError: the work stopped; it goes on with the same command.
+    """
+    out = Path(out)
+    where = Engine(devices, engine, accelerator, precision)
+    form = format_of(out)
+    if form is None and out.suffix != ".parquet":
+        raise InputError(f"out: {out} must end in .parquet, .gff3 or .bed")
+    network = where.network(model)
+    problem = _problem(network, model)
+    if form is not None:
+        _check_features(network, model, on_error)
+        if annotation is not None and form != "gff3":
+            raise InputError(f"annotation: {out} must end in .gff3 to be compared with it")
+        genes = GenesJob(
+            model=model, genome=Path(data), labels=network.labels, form=form,
+            compressed=out.suffix == ".gz", regions=None if regions is None else Path(regions),
+            grammar=grammar, transitions=None if transitions is None else Path(transitions),
+            both_strands=both_strands, window=window, overlap=overlap,
+        )  # fmt: skip
+        return _features(network, genes, out, where, annotation, feature)
+    if grammar != "auto" or transitions is not None or annotation is not None:
+        raise InputError(
+            "grammar, transitions, annotation: are for features; name a .gff3 or .bed file"
+        )
+    everywhere = network.kind == "token"
+    reading, source = Reading.of(
+        data, network.alphabet, regions=regions, context=everywhere and regions is not None,
+        sequence=sequence, name=name, on_error=on_error,
+    )  # fmt: skip
+    passes = Passes(network, None, both_strands, window, overlap)
+    passes.check(source.longest(), context=reading.context)
+    said = keyed.said_of(network, model, source, "predict") | {
+        "problem": problem,
+        "labels": ", ".join(network.labels),
+        "strands": "both, averaged" if both_strands else "as read",
+        "context": "genome" if reading.context else "none",
+    }
+    job = PredictJob(
+        model=model, reading=reading, problem=problem, labels=network.labels,
+        everywhere=everywhere, both_strands=both_strands, window=window, overlap=overlap,
+        cut=everywhere and passes.cuts, said=tuple(said.items()),
+    )  # fmt: skip
+    skipped = say_skipped(job.verb, source)
+    describe(job.verb, network, source.total)
+    done = run(job, out, where, network)
+    return Outcome(out, len(source), skipped, done)
+
+
+def _problem(network: Network, model: str | Path) -> Problem:
+    """What a model predicts.
+
+    Raises:
+        InputError: nothing.
+    """
+    if network.kind == "language":
+        raise InputError(
+            f"{model}: is a language model, which predicts nothing but hidden letters; fine-tune "
+            "it first, or use `helicon track` (bases) or `helicon embed` (features)"
+        )
+    if network.kind == "bare":
+        raise InputError(f"{model}: has no head; fine-tune it first, or use `helicon embed`")
+    if network.problem is None:
+        raise InputError(
+            f"{model}: config.json does not say the problem_type; fine-tune with Helicon"
+        )
+    return network.problem
+
+
+def _check_features(network: Network, model: str | Path, on_error: OnError) -> None:
+    one_class = network.kind == "token" and network.problem == "single_label"
+    if not one_class or not network.alphabet.complements:
+        raise InputError(
+            f"out: features need a model that gives one class to every base, which {model} does "
+            "not; name a .parquet file"
+        )
+    if on_error != "fail":
+        raise InputError("on_error: a genome is read whole; leave it out")
+
+
+def _features(
+    network: Network,
+    job: GenesJob,
+    out: Path,
+    where: Engine,
+    annotation: Path | None,
+    feature: str,
+) -> Outcome:
+    """Decode a genome into features, and measure them if there is something to compare with."""
+    genome = Genome.open(job.genome)
+    stretches = merged_regions(job.regions, genome)
+    # Wrong files are named now, not when all is computed.
+    read_grammar(network.labels, genome, grammar=job.grammar, transitions=job.transitions)
+    Tiling.of(network, 1, window=job.window, overlap=job.overlap)
+    if annotation is not None:
+        read_gff(annotation, genome, feature)
+    describe(job.verb, network, int(stretches.lengths.sum()))
+    done = run(job, out, where, network)
+    scores = None
+    if annotation is not None:
+        scores = score_gff(annotation, out, genome, feature=feature, regions=job.regions)
+    return Outcome(out, len(stretches), 0, done, scores)
+
+
+@dataclass(frozen=True)
+class PredictJob:
+    """Compute predictions for an input; for `engine.run`.
+
+    Attributes:
+        model: what `Network.open` takes.
+        reading: the input.
+        problem: what the model solves.
+        labels: names of its outputs.
+        everywhere: whether it predicts for every position.
+        both_strands: average over the two strands.
+        window: see `Tiling.of`.
+        overlap: see there.
+        cut: whether long rows may be cut in pieces.
+        said: metadata of the output.
+    """
+
+    model: str | Path
+    reading: Reading
+    problem: Problem
+    labels: tuple[str, ...]
+    everywhere: bool
+    both_strands: bool
+    window: int | None
+    overlap: int | None
+    cut: bool
+    said: tuple[tuple[str, str], ...]
+    verb: str = "predict"
+    unit: str = "letters"
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides the output."""
+        names = ("both_strands", "window", "overlap")
+        options = {name: getattr(self, name) for name in names}
+        return options | self.reading.identity() | {"kind": ".parquet"}
+
+    def total(self) -> int:
+        """Letters of all rows."""
+        return self.reading.open().total
+
+    def shards(self) -> Iterator[Shard]:
+        """Rows that follow each other, or pieces of long ones."""
+        letters = keyed.letters_each(len(self.labels) if self.everywhere else None)
+        for payload, size in self.reading.open().shards(letters, keyed.ROWS, cut=self.cut):
+            yield Shard(payload, size)
+
+    def worker(self, network: Network) -> Callable[[Payload], pa.Table]:
+        """Keys and predictions of a shard."""
+        source = self.reading.open()
+        passes = Passes(network, None, self.both_strands, self.window, self.overlap)
+        pooling = None if self.everywhere else pooling_of(network.model.classifier.pool)
+
+        def work(payload: Payload) -> pa.Table:
+            part = source.part(Payload(*payload))
+            if pooling is None:
+                table = self._table(keyed.every_position(part), passes.outputs(part))
+            else:
+                table = self._table(part.keys, passes.headed(part, pooling))
+            source.let_go()
+            return table
+
+        return work
+
+    def _table(self, keys: pa.Table, outputs: Values) -> pa.Table:
+        """Rows of keys with what the outputs (n, K) say."""
+        target = Target.plain(self.problem, self.labels)
+        found = probabilities(target, outputs).astype(np.float32)
+        columns = [np.ascontiguousarray(found[:, k]) for k in range(len(self.labels))]
+        arrays = [*keys.columns, *map(pa.array, columns)]
+        if self._classes:
+            best = pa.array(outputs.argmax(axis=1))
+            arrays.insert(keys.num_columns, pa.array(self.labels).take(best))
+        return pa.table(arrays, schema=self._schema(keys.schema))
+
+    @property
+    def _classes(self) -> bool:
+        """Whether rows have a column that names the class."""
+        return self.problem == "single_label" and not self.everywhere
+
+    def _schema(self, keys: pa.Schema) -> pa.Schema:
+        kind = "prediction" if self.problem == "regression" else "probability"
+        named = [pa.field("prediction", pa.string())] if self._classes else []
+        numbers = [pa.field(f"{kind}/{label}", pa.float32()) for label in self.labels]
+        return pa.schema([*keys, *named, *numbers])
+
+    def assemble(self, parts: Iterator[pa.Table], aside: Path) -> None:
+        """Write all parts."""
+        keys = self.reading.open().key_schema
+        if self.everywhere:
+            keys = keys.append(pa.field("position", pa.int64()))
+        write_parquet(parts, aside, self._schema(keys), dict(self.said))
