@@ -200,6 +200,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batches", type=int, default=29, help="of `llr`, 1,000 records each")
+    parser.add_argument("--score", action="append", help="only this one; repeat it for several")
     parser.add_argument("--quick", action="store_true", help="two batches of `llr`: a rehearsal")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -207,6 +208,8 @@ def main() -> None:
     others += [] if given.quick else [("head", 1), ("head", 128)]
     batches = 2 if given.quick else given.batches
     asked = [("llr", 1, batches), *((score, step, 5) for score, step in others)]
+    if given.score is not None:
+        asked = [case for case in asked if case[0] in given.score]
     # Before anything else: a new process starts with the peak of the one that starts it.
     memory = [peak_memory(first_batch, (score, step, given.device)) for score, step, _ in asked]
     cases = [

@@ -101,7 +101,7 @@ def demo(
     system: Literal["convnova"] = "convnova",
     *,
     out: str | Path = "demo",
-    minutes: float = 6.5,
+    minutes: float = 5.5,
     seeds: int = 3,
     seed: int = 0,
 ) -> DemoResult:
