@@ -145,7 +145,7 @@ def sizes_table() -> str:
         work = f"{found.flops_per_letter / 1e6:.2f}"
         parameters = f"{found.backbone_parameters:,}"
         rows.append((f"`{name}`", str(found.d_model), parameters, field, work))
-    head = ("Name", "Channels", "Parameters of the backbone", "Receptive field", "MFLOP a base")
+    head = ("Name", "Channels", "Parameters of the backbone", "Receptive field", "MFLOP a letter")
     return _table(head, rows)
 
 

@@ -15,8 +15,8 @@ from helicon.models.hub import (
     HeliconForSequenceClassification,
     HeliconForTokenClassification,
     HeliconPreTrainedModel,
-    load,
     save,
+    untrained,
     with_head,
 )
 
@@ -103,7 +103,7 @@ def test_every_parameter_can_be_drawn_again_and_no_buffer_is_lost(name: str):
 def models(name: str) -> list[HeliconPreTrainedModel]:
     """A model of each kind over the named size."""
     torch.manual_seed(0)
-    lm = load(name)
+    lm = untrained(name)
     token, _ = with_head(lm, "token", "single_label", 3, head="mlp")
     sequence, _ = with_head(lm, "sequence", "regression", 2, pool="attention")
     return [lm, token.eval(), sequence.eval()]

@@ -23,6 +23,7 @@ from helicon.alphabet import DNA
 from helicon.errors import InputError
 from helicon.models import hub, registry
 from helicon.models.convnova import ConvNovaConfig
+from helicon.models.folder import FILES
 from helicon.models.hub import (
     HeliconConfig,
     HeliconForMaskedLM,
@@ -241,7 +242,7 @@ def test_save_replaces_a_model_and_leaves_no_trace(model: HeliconForMaskedLM, fo
     save(model, folder)
     assert torch.equal(load(folder).lm_head.bias, model.lm_head.bias)
     assert [p.name for p in folder.parent.iterdir()] == ["model"]
-    assert {p.name for p in folder.iterdir()} == hub.FILES
+    assert {p.name for p in folder.iterdir()} == FILES
 
 
 def test_save_never_replaces_other_files(model: HeliconForMaskedLM, tmp_path: Path):

@@ -1,7 +1,7 @@
 import dataclasses
 import json
 import tomllib
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 import tomli_w
@@ -19,6 +19,9 @@ from helicon.models.convnova import ConvNova, ConvNovaConfig
         ("convnova-base", 1_772_288),
         ("convnova-nt", 1_688_448),
         ("convnova-genomic-benchmarks", 377_920),
+        ("carp-600k", 603_760),
+        ("carp-640m", 642_912_240),
+        ("carp", 642_912_240),
     ],
 )
 def test_published_sizes_have_the_published_counts(name: str, count: int):
@@ -51,7 +54,7 @@ def test_an_unknown_size_names_the_nearest():
     with pytest.raises(InputError, match=r"did you mean convnova-small\?"):
         registry.backbone("convnova-smal")
     with pytest.raises(InputError, match="known are convnova-tiny, "):
-        registry.backbone("enformer")
+        registry.backbone("xyz")
 
 
 def test_an_unknown_architecture_names_the_known():
@@ -93,6 +96,8 @@ def test_a_lost_key_is_never_filled_with_a_default():
 
 @dataclasses.dataclass(frozen=True)
 class OtherConfig:
+    alphabet: ClassVar[str] = "dna"
+
     d_model: int = 4
     rank: int | None = None
     mode: Literal["a", 1] = "a"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from cyclopts import App
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from helicon.cli.output import aligned
 from helicon.data import catalogue
+from helicon.data.transfer import shown_progress
 from helicon.errors import WorkError
 
 
@@ -63,19 +61,7 @@ def fetch(name: str) -> Path:
     Args:
         name: a name of `helicon data list`, or a part of one such as `gue-mouse/2`.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    console = Console(stderr=True)
-    hidden = not console.is_terminal
-    with Progress(*columns, TransferSpeedColumn(), console=console, disable=hidden) as bars:
-        tasks = {}
-
-        def progress(file: str, done: int, total: int | None) -> None:
-            if file not in tasks:
-                tasks[file] = bars.add_task(file, total=total)
-                if hidden:
-                    print(f"fetching {file}", file=sys.stderr, flush=True)
-            bars.update(tasks[file], completed=done, total=total)
-
+    with shown_progress() as progress:
         return catalogue.fetch(name, progress=progress)
 
 

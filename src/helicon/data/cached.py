@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import mmap
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def made_once(folder: Path, files: Sequence[str], make: Callable[[], Index]) -> 
     """
     index = _read_index(folder, files)
     if index is None:
-        with _alone(folder):
+        with alone(folder):
             index = _read_index(folder, files)
             if index is None:
                 index = make()
@@ -81,7 +82,7 @@ def _sizes(folder: Path, files: Sequence[str]) -> list[int]:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Let one process at a time fill a folder, and clear what a killed one left.
 
     Where the file system cannot lock, processes work side by side: every file is renamed into place
@@ -102,5 +103,5 @@ def _alone(folder: Path) -> Iterator[None]:
             yield
             return
         for left in folder.glob(".*.tmp"):
-            left.unlink()
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield

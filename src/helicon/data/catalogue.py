@@ -11,25 +11,18 @@ import contextlib
 import difflib
 import gzip
 import hashlib
-import http.client
 import tomllib
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
+from helicon.data import transfer
 from helicon.data.compressed import open_bytes
+from helicon.data.transfer import Progress
 from helicon.errors import InputError, WorkError
 from helicon.files import cache_folder, data_folders, write_aside
 
-#: Seconds without a byte after which a transfer counts as broken off.
-TIMEOUT = 60
-
-#: Called with a file's path, the bytes that have come, and the bytes to come in all, if known.
-Progress = Callable[[str, int, int | None], None]
 State = Literal["ok", "changed", "missing", "no checksum"]
 
 _BLOCK = 1 << 18
@@ -267,58 +260,25 @@ def _fetch_file(file: DataFile, root: Path, progress: Progress | None) -> None:
 
 def _download(file: DataFile, root: Path, aside: Path, progress: Progress | None) -> None:
     """Write what stands at a file's address to `aside`."""
-    with _answer(file, root) as answer, aside.open("wb") as out:
-        length = answer.headers["Content-Length"]
-        total = None if length is None else int(length)
-        done = 0
-        block = _receive(file, answer, done, total)
-        packs = file.path.endswith(".gz") and not block.startswith(b"\x1f\x8b")
-        # Without name and time, so that equal content gives equal files.
-        packed = gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0) if packs else None
-        with packed or contextlib.nullcontext():
-            while block:
-                (packed or out).write(block)
-                done += len(block)
-                if progress:
-                    progress(file.path, done, total)
-                block = _receive(file, answer, done, total)
-        if not done or (total is not None and done < total):
-            raise _broken(file, done, total)
-
-
-@contextlib.contextmanager
-def _answer(file: DataFile, root: Path) -> Iterator[http.client.HTTPResponse]:
-    request = urllib.request.Request(str(file.url), headers={"User-Agent": "helicon"})
     by_hand = (
         f"on a machine that reaches it, fetch it and put it here as {root / file.path}, or as "
         f"{file.path} into a folder named in HELICON_DATA"
     )
-    try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise InputError(
-            f"{file.url}: its home answers {error.code} ({error.reason}); {by_hand}"
-        ) from error
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        raise InputError(f"{file.url}: cannot be reached ({reason}); {by_hand}") from error
-    with answer:
-        yield answer
-
-
-def _receive(
-    file: DataFile, answer: http.client.HTTPResponse, done: int, total: int | None
-) -> bytes:
-    try:
-        return answer.read(_BLOCK)
-    except (OSError, http.client.HTTPException) as error:
-        raise _broken(file, done, total) from error
-
-
-def _broken(file: DataFile, done: int, total: int | None) -> WorkError:
-    of = f" of {total:,}" if total is not None else ""
-    return WorkError(
-        f"{file.url}: the transfer broke off after {done:,}{of} bytes; nothing was kept. "
-        "Start again with the same command"
-    )
+    url, done = str(file.url), 0
+    kept = "nothing was kept. Start again with the same command"
+    with (
+        transfer.answer(url, by_hand) as answer,
+        aside.open("wb") as plain,
+        contextlib.ExitStack() as closing,
+    ):
+        total = transfer.length_of(answer)
+        out: BinaryIO | gzip.GzipFile = plain
+        for block in transfer.blocks(url, answer, done, total, kept):
+            if not done and file.path.endswith(".gz") and not block.startswith(b"\x1f\x8b"):
+                # Without name and time, so that equal content gives equal files.
+                packed = gzip.GzipFile(filename="", mode="wb", fileobj=plain, mtime=0)
+                out = closing.enter_context(packed)
+            out.write(block)
+            done += len(block)
+            if progress:
+                progress(file.path, done, total)

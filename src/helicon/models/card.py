@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from helicon.models.contacts import HeliconForContacts
 from helicon.models.huggingface import (
     HeliconForMaskedLM,
     HeliconForSequenceClassification,
@@ -128,17 +129,24 @@ def _outputs(model: HeliconPreTrainedModel) -> str:
     return ", ".join([*labels[:20], *([f"... ({len(labels)} in all)"] if len(labels) > 20 else [])])
 
 
+#: A few letters of each alphabet, for the example of use.
+_LETTERS = {"dna": "ACGTACGT", "protein": "MKTAYIAKQR"}
+
+
 def _use(model: HeliconPreTrainedModel) -> str:
     auto = _TASKS.get(type(model), ("", "AutoModel"))[1]
+    names, opened = f"{auto}, AutoTokenizer", f"{auto}.from_pretrained"
+    if type(model) is HeliconForContacts:  # the library has no class for pairs
+        names, opened = "AutoTokenizer", "helicon.load"
     return f"""## Use
 
 ```python
 import helicon
-from transformers import {auto}, AutoTokenizer
+from transformers import {names}
 
-model = {auto}.from_pretrained("PATH_OF_THIS_FOLDER")
+model = {opened}("PATH_OF_THIS_FOLDER")
 tokenizer = AutoTokenizer.from_pretrained("PATH_OF_THIS_FOLDER")
-output = model(**tokenizer("ACGTACGT", return_tensors="pt"))
+output = model(**tokenizer("{_LETTERS[model.config.alphabet]}", return_tensors="pt"))
 ```"""
 
 

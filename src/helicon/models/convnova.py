@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from helicon.alphabet import DNA, Alphabet
+from helicon.alphabet import DNA
 from helicon.errors import InputError
 from helicon.models.backbone import Backbone, Features, Mask, Tokens, one_hot
 from helicon.models.changes import Changes
@@ -67,6 +67,8 @@ class ConvNovaConfig:
         dropout: probability, before each normalisation.
         mask_reads_as: `blank` (an all-zero row) or `N`.
     """
+
+    alphabet: ClassVar[str] = DNA.name
 
     d_model: int = 128
     blocks: int = 5
@@ -163,7 +165,6 @@ class ConvNova(Backbone):
     """The ConvNova backbone."""
 
     architecture: ClassVar[str] = "convnova"
-    alphabet: ClassVar[Alphabet] = DNA
 
     def __init__(self, config: ConvNovaConfig):
         super().__init__()

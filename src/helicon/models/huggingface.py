@@ -30,7 +30,7 @@ from transformers.modeling_outputs import (
 )
 from transformers.utils import can_return_tuple
 
-from helicon.alphabet import Alphabet
+from helicon.alphabet import ALPHABETS
 from helicon.errors import InputError
 from helicon.models.backbone import Features, Mask, Tokens
 from helicon.models.heads import (
@@ -76,8 +76,11 @@ class HeliconConfig(PreTrainedConfig):
         head: `linear` or `mlp`.
         head_dropout: probability, before each linear layer of the head.
         class_weights: one a label, for the loss (see `heads.task_loss`); `None` for all equal.
+        pair_width: channels of a pair, in the head of a model of contacts.
+        pair_blocks: residual blocks of that head.
+        pair_separation: residues that its pairs are apart at least.
         alphabet: the name of the backbone's alphabet; with `vocab_size`, `mask_token_id` and
-            `pad_token_id` it follows from the architecture.
+            `pad_token_id` it follows from the backbone's config.
 
     The problem is kept in Hugging Face's `problem_type`, the labels' names in its `id2label`.
 
@@ -93,9 +96,12 @@ class HeliconConfig(PreTrainedConfig):
     head: str = "linear"
     head_dropout: float = 0.0
     class_weights: list[float] | None = None
+    pair_width: int = 32
+    pair_blocks: int = 10
+    pair_separation: int = 6
 
     def __post_init__(self, **kwargs: Any) -> None:
-        network, defaults = architecture(self.architecture)
+        defaults = architecture(self.architecture)[1]
         if self.backbone is None:
             self.backbone = config_to_dict(defaults())
         else:
@@ -103,7 +109,7 @@ class HeliconConfig(PreTrainedConfig):
         _one_of("pool", self.pool, POOLINGS)
         _one_of("head", self.head, HEAD_KINDS)
         super().__post_init__(**kwargs)
-        alphabet: Alphabet = network.alphabet
+        alphabet = ALPHABETS[self.backbone_config.alphabet]
         self.alphabet = alphabet.name
         self.vocab_size = len(alphabet.vocabulary)
         self.mask_token_id, self.pad_token_id = alphabet.mask_id, alphabet.pad_id

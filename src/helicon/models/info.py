@@ -2,7 +2,8 @@
 
 The network runs once on torch's `meta` device, where tensors have shapes but no values. The
 multiplications are counted by torch's own counter; memory is the largest sum of all the tensors
-that are alive at one moment.
+that are alive at one moment. Attention is counted as fused kernels compute it on every device, in
+pieces: its square of weights is never alive as a whole.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from helicon.errors import InputError
-from helicon.models.hub import HeliconPreTrainedModel, load
+from helicon.models.hub import HeliconPreTrainedModel, load, untrained
 from helicon.models.registry import SIZES
 
 #: Values that AdamW keeps for each weight, and the gradient.
@@ -90,8 +93,7 @@ def info(model: str | Path, *, length: int = 1024, batch_size: int = 1) -> Model
     for name, value in (("length", length), ("batch_size", batch_size)):
         if value < 1:
             raise InputError(f"{name}: must be at least 1, not {value}")
-    network = load(model)
-    nn.Module.to(network, "meta")
+    network = _without_values(model)
     ids = torch.zeros(batch_size, length, dtype=torch.long, device="meta")
     weights = sum(t.nbytes for t in network.state_dict().values())
     config = network.config.backbone_config
@@ -115,6 +117,16 @@ def info(model: str | Path, *, length: int = 1024, batch_size: int = 1) -> Model
     )
 
 
+def _without_values(model: str | Path) -> HeliconPreTrainedModel:
+    """The network with shapes alone; published weights are not fetched for that."""
+    if str(model) in SIZES:
+        with torch.device("meta"):
+            return untrained(str(model))
+    network = load(model)
+    nn.Module.to(network, "meta")
+    return network
+
+
 def sizes() -> list[ModelInfo]:
     """Describe every named size, at the default length."""
     return [info(name) for name in SIZES]
@@ -123,17 +135,30 @@ def sizes() -> list[ModelInfo]:
 def _outputs(model: HeliconPreTrainedModel) -> tuple[str, ...]:
     if hasattr(model, "lm_head"):
         return tuple(model.backbone.alphabet.letters)
-    return tuple(model.config.labels) if hasattr(model, "classifier") else ()
+    headed = hasattr(model, "classifier") or hasattr(model, "pair_head")
+    return tuple(model.config.labels) if headed else ()
 
 
 def _infer(model: HeliconPreTrainedModel, ids: torch.Tensor) -> None:
-    with torch.no_grad():
+    with torch.no_grad(), _FusedAttention():
         model(ids)
 
 
 def _train(model: HeliconPreTrainedModel, ids: torch.Tensor) -> None:
-    first = model(ids)[0]
+    with _FusedAttention():
+        first = model(ids)[0]
     first.sum().backward()
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Takes the fused kernel for attention, which torch does not choose on the `meta` device."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func is F.scaled_dot_product_attention:
+            return torch.ops.aten._scaled_dot_product_flash_attention(*args[:3])[0]
+        return func(*args, **(kwargs or {}))
 
 
 def _flops(model: HeliconPreTrainedModel, ids: torch.Tensor) -> int:

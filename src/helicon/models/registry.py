@@ -20,7 +20,10 @@ from typing import (
 
 from helicon.errors import InputError
 from helicon.models.backbone import Backbone
+from helicon.models.bytenet import ByteNet, ByteNetConfig
+from helicon.models.chordmixer import ChordMixer, ChordMixerConfig
 from helicon.models.convnova import ConvNova, ConvNovaConfig
+from helicon.models.transformer import Transformer, TransformerConfig
 
 
 @runtime_checkable
@@ -30,6 +33,10 @@ class BackboneConfig(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
+    def alphabet(self) -> str:
+        """Name of the alphabet that the backbone reads."""
+
+    @property
     def d_model(self) -> int:
         """Channels of the backbone's output."""
 
@@ -37,10 +44,14 @@ class BackboneConfig(Protocol):
 #: Every architecture: its backbone and its config, whose defaults are the published model.
 ARCHITECTURES: dict[str, tuple[type[Backbone], type[Any]]] = {
     "convnova": (ConvNova, ConvNovaConfig),
+    "bytenet": (ByteNet, ByteNetConfig),
+    "chordmixer": (ChordMixer, ChordMixerConfig),
+    "transformer": (Transformer, TransformerConfig),
 }
 
 #: Named sizes. The plain name and `-base` are the published pretraining configuration; the
-#: published downstream configurations drop the feed-forward layers.
+#: published downstream configurations drop the feed-forward layers. A Transformer has about as many
+#: parameters as the ConvNova or CARP whose size it is named after.
 SIZES: dict[str, BackboneConfig] = {
     "convnova-tiny": ConvNovaConfig(d_model=32),
     "convnova-small": ConvNovaConfig(d_model=64),
@@ -50,6 +61,20 @@ SIZES: dict[str, BackboneConfig] = {
     "convnova-genomic-benchmarks": ConvNovaConfig(
         d_model=64, kernel=5, mlp_ratio=4, feed_forward=False
     ),
+    "carp-600k": ByteNetConfig(d_model=128, blocks=16, slim=True),
+    "carp-38m": ByteNetConfig(d_model=1024, blocks=16, slim=True),
+    "carp-76m": ByteNetConfig(d_model=1024, blocks=32, slim=True),
+    "carp-640m": ByteNetConfig(),
+    "carp": ByteNetConfig(),
+    "protein-cnn": ByteNetConfig(d_model=96, blocks=2, max_dilation=2),
+    "findna-tiny": ChordMixerConfig(group=6, layers=2, hidden=128),
+    "findna": ChordMixerConfig(),
+    "chordmixer": ChordMixerConfig(),
+    "transformer-tiny": TransformerConfig(d_model=48, heads=3),
+    "transformer-small": TransformerConfig(d_model=96, heads=3),
+    "transformer-base": TransformerConfig(),
+    "transformer-600k": TransformerConfig("protein", d_model=128, blocks=3, heads=4),
+    "transformer-38m": TransformerConfig("protein", d_model=512, blocks=12, heads=8),
 }
 
 
