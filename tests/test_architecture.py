@@ -19,7 +19,7 @@ import reference  # noqa: E402
 
 #: Floors from the ground up. A module imports from its own floor and those before it.
 FLOORS = [
-    {"errors", "files", "alphabet"},
+    {"errors", "archives", "files", "alphabet"},
     {"data"},
     {"models"},
     {"objectives"},

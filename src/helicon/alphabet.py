@@ -34,6 +34,8 @@ class Alphabet:
         synonyms: other letters that are read as one of `letters` (`U` as `T`, IUPAC codes as `N`).
         complements: letter pairs that base-pair, `""` where the notion does not exist.
         real: the letters that stand for one certain residue (targets of masked modelling).
+        terminator: a letter that says no more than that a sequence ends, where it is the last (the
+            stop codon of a translated protein); the readers of files drop it there. `""` for none.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Alphabet:
     unknown_id: int | None = None
     synonyms: dict[str, str] = field(default_factory=dict, hash=False)
     complements: str = ""
+    terminator: str = ""
 
     @property
     def size(self) -> int:
@@ -185,6 +188,7 @@ PROTEIN = Alphabet(
     pad_id=27,
     real="ACDEFGHIKLMNPQRSTVWYBZJOU",
     unknown_id=22,
+    terminator="*",
 )
 
 ALPHABETS = {alphabet.name: alphabet for alphabet in (DNA, PROTEIN)}

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from helicon.archives import member_of, open_member, through
 from helicon.errors import InputError, WorkError
 
 
@@ -88,9 +89,14 @@ def _remove(path: Path) -> None:
 
 
 def sha256(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with Path(path).open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits; of a member of a zip archive, its own.
+
+    Raises:
+        InputError: as `helicon.archives.open_member`.
+    """
+    inside = member_of(Path(path))
+    with Path(path).open("rb") if inside is None else open_member(*inside, "file") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def existing_file(path: str | Path, what: str = "file") -> Path:
@@ -113,6 +119,27 @@ def existing_file(path: str | Path, what: str = "file") -> Path:
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: the {what} cannot be read; check its permissions")
     return path
+
+
+def existing_data(path: str | Path, what: str = "file") -> Path:
+    """Return the path of a data file, which may lie inside a zip archive.
+
+    Args:
+        path: a file; a path that leads through a zip archive to one of its members; or a zip
+            archive with one member, which is what is meant.
+        what: what the user meant it to be, for the message.
+
+    Returns:
+        `path`, or the path of the archive's only member.
+
+    Raises:
+        InputError: as `existing_file`, `open_member` and `only_member` of `helicon.archives`.
+    """
+    path = Path(path)
+    if (inside := member_of(path)) is not None:
+        with open_member(*inside, what):
+            return path
+    return through(existing_file(path, what), what)
 
 
 def cache_folder() -> Path:

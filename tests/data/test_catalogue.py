@@ -2,13 +2,13 @@
 
 import gzip
 import hashlib
+import http.client
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from helicon.data import catalogue
 from helicon.data.catalogue import (
     DATASETS,
     DataFile,
@@ -229,7 +229,7 @@ def test_a_transfer_that_dies_is_a_failure_of_the_work(cache, toy, monkeypatch):
     def dies(self, amount):
         raise ConnectionResetError("reset by peer")
 
-    monkeypatch.setattr(catalogue.http.client.HTTPResponse, "read", dies)
+    monkeypatch.setattr(http.client.HTTPResponse, "read", dies)
     with pytest.raises(WorkError, match="broke off after 0 of 350,015 bytes"):
         fetch("toy")
     assert nothing_left(cache)

@@ -216,6 +216,7 @@ def test_fasta_label_is_the_last_field(tmp_path):
     assert table.lines.tolist() == [1, 4, 6]
     assert read_table(table.path, target=None).names[1] == "same|0"
     assert "choose the target 'label'" in message(table.path, target="y")
+    assert "has no field 'y'" in message(table.path, target="y")
 
 
 def test_fasta_without_label(tmp_path):

@@ -5,16 +5,19 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from helicon.alphabet import DNA
+from helicon.alphabet import DNA, PROTEIN
 from helicon.data.genome import Genome
 from helicon.data.intervals import Intervals, whole_genome
+from helicon.data.store import SequenceStore
 from helicon.training import baselines
 from helicon.training.baselines import (
     add_reverse_strand,
     count_intervals,
     count_kmers,
+    count_rows,
     markov_baselines,
     markov_scores,
+    protein_baselines,
 )
 
 
@@ -85,7 +88,7 @@ def test_scores_are_those_of_the_definition():
         counts = [count_kmers(DNA.encode(s)[None], k) for s in (train, held_out)]
         score = markov_scores(*counts, orders=[order])[0]
         total = sum(asked.values())
-        assert score.order == order and score.bases == total
+        assert score.order == order and score.letters == total
         assert score.loss == pytest.approx(loss / total)
         assert score.perplexity == pytest.approx(np.exp(loss / total))
         assert score.accuracy == pytest.approx(right / total)
@@ -99,11 +102,55 @@ def test_a_repeating_genome_needs_context(tmp_path):
     scores = markov_baselines(genome, whole_genome(genome), held_out, order=2, both_strands=False)
     assert [round(s.accuracy, 2) for s in scores] == [0.4, 0.8, 1.0]
     assert scores[2].perplexity < 1.01 < scores[0].perplexity
-    assert len({s.bases for s in scores}) == 1  # all orders predict the same bases
+    assert len({s.letters for s in scores}) == 1  # all orders predict the same bases
     both = markov_baselines(genome, whole_genome(genome), held_out, order=2)
-    assert both[0].bases == 2 * scores[0].bases
+    assert both[0].letters == 2 * scores[0].letters
 
 
 def test_nothing_held_out_scores_nothing(genome):
     scores = markov_baselines(genome, whole_genome(genome), [], order=1)
-    assert [s.bases for s in scores] == [0, 0]
+    assert [s.letters for s in scores] == [0, 0]
+
+
+# ---------------------------------------------------------------- proteins
+
+
+@pytest.fixture
+def proteins(tmp_path):
+    rng = np.random.default_rng(5)
+    texts = ["".join(rng.choice(list("ACDWUX*"), n)) + "A" for n in rng.integers(0, 40, 200)]
+    path = tmp_path / "p.fa"
+    path.write_text("".join(f">p{i}\n{t}\n" for i, t in enumerate(texts)))
+    return SequenceStore.open(path, alphabet=PROTEIN, cache=tmp_path / "cache"), texts
+
+
+def protein_counter(texts, k):
+    pieces = (text[i : i + k] for text in texts for i in range(len(text) - k + 1))
+    return Counter(piece for piece in pieces if set(piece) <= set(PROTEIN.real))
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_kmers_of_proteins_do_not_cross_sequences(proteins, k, monkeypatch):
+    store, texts = proteins
+    certain = [letter for letter in PROTEIN.letters if letter in PROTEIN.real]
+    rows = np.array([3, 4, 5, 50, 120, 199])
+    counts = count_rows(store, rows, k)
+    assert counts.shape == (25,) * k
+    found = {"".join(certain[i] for i in at): counts[tuple(at)] for at in np.argwhere(counts)}
+    assert found == protein_counter([texts[i] for i in rows], k)
+    monkeypatch.setattr(baselines, "_CHUNK", 30)
+    assert (count_rows(store, rows, k) == counts).all()
+    few = count_rows(store, np.arange(200), k, most=store.total // 10)
+    assert 0 < few.sum() < store.total / 5
+
+
+def test_markov_models_of_proteins_are_scored_on_whole_sequences(proteins):
+    store, texts = proteins
+    rows = np.arange(100, 140)
+    held_out = [np.where(real, ids, PROTEIN.pad_id) for ids, real in [store.gather(rows)]]
+    scores = protein_baselines(store, np.arange(100), held_out, order=1)
+    seen, asked = (protein_counter(texts[a:b], 2) for a, b in ((0, 100), (100, 140)))
+    last = {k: sum(n for pair, n in seen.items() if pair[0] == k) for k in "ACDWU"}
+    loss = -sum(n * np.log((seen[p] + 1) / (last[p[0]] + 25)) for p, n in asked.items())
+    assert scores[1].letters == scores[0].letters == sum(asked.values())
+    assert scores[1].loss == pytest.approx(loss / sum(asked.values()))

@@ -38,7 +38,7 @@ def strip(rows):
 def test_training_learns_and_says_what_it_did(tmp_path):
     _, result, rows = train(tmp_path, steps=60, lr=0.05, eval_every=20, log_every=10)
     assert result.steps == result.planned_steps == 60
-    assert result.bases == 60 * 4 * 16
+    assert result.letters == 60 * 4 * 16
     assert result.last["loss"] < 0.9 * rows[0]["loss"]
     kinds = [(row["step"], row["kind"]) for row in rows]
     assert kinds == [
@@ -134,7 +134,7 @@ def test_two_processes_take_the_steps_of_one_with_the_joined_batch(tmp_path, lau
     same(weights(model), found, rtol=1e-3, atol=1e-4)
     others = [json.loads(line) for line in (two / "metrics.jsonl").read_text().splitlines()]
     assert [r["loss"] for r in rows] == pytest.approx([r["loss"] for r in others], rel=1e-4)
-    assert others[-2]["bases"] == result.bases
+    assert others[-2]["bases"] == result.letters
 
 
 class Worsening(ToyTask):

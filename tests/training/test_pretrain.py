@@ -52,7 +52,7 @@ def weights(folder):
 
 def test_a_genome_becomes_a_model(fasta, tmp_path):
     result = run(fasta, tmp_path / "run", steps=150, lr=0.02)
-    assert result.steps == 150 and result.bases == 150 * 4 * 64
+    assert result.steps == 150 and result.letters == 150 * 4 * 64
     assert set(result.test) == {"loss", "accuracy", "perplexity"}
     assert result.test["accuracy"] > 0.5  # two thirds of the genome repeat seven bases
     assert [b.order for b in result.baselines] == [0, 1, 2, 3, 4, 5]
@@ -113,7 +113,7 @@ def test_chromosomes_can_be_held_out(fasta, tmp_path):
     assert result.split == {"train": 6300, "validation": 3500, "test": 3000}
     result = run(fasta, tmp_path / "b", validation=["chr2"])
     assert result.split["test"] == 0 and result.test == {}
-    assert result.baselines[0].bases > 0  # scored on validation windows
+    assert result.baselines[0].letters > 0  # scored on validation windows
     with pytest.raises(InputError, match="chr9"):
         run(fasta, tmp_path / "c", validation=["chr9"])
 
@@ -137,7 +137,7 @@ def test_epochs_are_passes_over_the_training_part(fasta, tmp_path):
     result = run(fasta, tmp_path / "a", steps=None, epochs=0.5, accumulate=2)
     windows = result.split["train"] // 64
     assert result.steps == pytest.approx(0.5 * windows / 8, abs=1)
-    assert result.bases == result.steps * 8 * 64
+    assert result.letters == result.steps * 8 * 64
 
 
 def test_training_goes_on_from_a_run(fasta, tmp_path):

@@ -9,7 +9,8 @@ import pytest
 
 from helicon.errors import InputError
 from helicon.training.pretrain import pretrain
-from helicon.training.recipe import PretrainRecipe, read_recipe, to_toml
+from helicon.training.pretrain_recipe import PretrainRecipe
+from helicon.training.recipe import read_recipe, to_toml
 from helicon.training.run import RunFolder
 
 RECIPES = Path(__file__).parents[2] / "recipes"

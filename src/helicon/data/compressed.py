@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
+from helicon.archives import member_of, open_member
 from helicon.errors import InputError
-from helicon.files import existing_file
+from helicon.files import existing_data
 
 #: Bytes that are asked for at a time.
 BLOCK = 1 << 20
@@ -40,17 +41,21 @@ _FOREIGN = (
 def open_bytes(path: str | Path, what: str) -> Iterator[io.BufferedIOBase]:
     """Open a plain, gzip or bgzip file for reading, whatever its name says.
 
+    The file may lie inside a zip archive (`helicon.archives`).
+
     Args:
-        path: the file.
+        path: the file; or a zip archive with one member.
         what: what the user meant it to be ("FASTA file"), for the messages.
 
     Raises:
         InputError: the file is missing, empty or unreadable, or, also while the block reads on,
             its compressed data is cut short or damaged.
     """
-    path = existing_file(path, what)
+    path = existing_data(path, what)
+    inside = member_of(path)
     try:
-        with path.open("rb") as raw:
+        with path.open("rb") if inside is None else open_member(*inside, what) as opened:
+            raw = cast(io.BufferedIOBase, opened)
             start = raw.read(18)
             if not start.startswith(_GZIP):
                 raw.seek(0)
@@ -71,7 +76,7 @@ def open_bytes(path: str | Path, what: str) -> Iterator[io.BufferedIOBase]:
 
 def _check_bgzf_end(path: Path, raw: io.BufferedIOBase) -> None:
     """Bgzip ends every file with an empty block: a file cut between two blocks lacks it."""
-    raw.seek(-min(len(_BGZF_END), path.stat().st_size), io.SEEK_END)
+    raw.seek(max(0, raw.seek(0, io.SEEK_END) - len(_BGZF_END)))
     if raw.read() != _BGZF_END:
         raise _truncated(path)
 

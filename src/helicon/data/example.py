@@ -10,13 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helicon.alphabet import DNA, SOFT_BIT, Ids
+from helicon.data.codon_usage import BACTERIAL_CODE
 from helicon.data.compressed import text_lines
 from helicon.data.fasta import read_fasta
-
-#: Residues of the 64 codons in the order of the ids of A, C, G, T (NCBI translation table 11).
-_BACTERIAL_CODE = np.frombuffer(
-    b"KNKNTTTTRSRSIIMIQHQHPPPPRRRRLLLLEDEDAAAAGGGGVVVV*Y*YSSSS*CWCLFLF", dtype=np.uint8
-)
 
 
 def example_genome() -> Path:
@@ -41,6 +37,17 @@ def example_proteome() -> Iterator[tuple[str, str]]:
     Yields:
         The ID of each of the 4,544 genes and its protein, of 1,438,858 residues together.
     """
+    for name, coding, complete in example_genes():
+        yield name, translate(coding, complete=complete)
+
+
+def example_genes() -> Iterator[tuple[str, Ids, bool]]:
+    """Read the coding sequences, each on its own strand.
+
+    Yields:
+        The ID of each of the 4,544 genes; its ids without `SOFT_BIT`, whole codons, the stop codon
+        last; and whether it is complete, so that its first codon is a start codon.
+    """
     (chromosome,) = read_fasta(example_genome())
     ids = chromosome.ids & np.uint8(0xFF ^ SOFT_BIT)
     for _, line in text_lines(example_annotation(), "GFF3 file"):
@@ -51,8 +58,7 @@ def example_proteome() -> Iterator[tuple[str, str]]:
         if strand == "-":
             coding = DNA.reverse_complement(coding)
         notes = dict(item.split("=") for item in attributes.split(";"))
-        protein = translate(coding, complete="partial" not in notes)
-        yield notes["ID"], protein
+        yield notes["ID"], coding, "partial" not in notes
 
 
 def translate(coding: Ids, *, complete: bool = True) -> str:
@@ -67,7 +73,7 @@ def translate(coding: Ids, *, complete: bool = True) -> str:
         inside.
     """
     codons = coding.reshape(-1, 3).astype(np.intp)
-    residues: NDArray[np.uint8] = _BACTERIAL_CODE[(codons % 4) @ np.array([16, 4, 1])]
+    residues: NDArray[np.uint8] = BACTERIAL_CODE[(codons % 4) @ np.array([16, 4, 1])]
     residues[(codons > 3).any(axis=1)] = ord("X")
     if complete:
         residues[0] = ord("M")

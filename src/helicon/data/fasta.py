@@ -48,7 +48,8 @@ class Record:
     Attributes:
         name: the first word of the header line.
         description: what follows the name in the header line.
-        ids: encoded letters, shape (length,), uint8 with `SOFT_BIT` on lower case; read-only.
+        ids: encoded letters, shape (length,), uint8 with `SOFT_BIT` on lower case, without a
+            terminator at the end; read-only.
         line: line number of the header in its file, from 1.
     """
 
@@ -92,8 +93,9 @@ def stream_fasta(
 ) -> Iterator[tuple[Header, Ids]]:
     """Yield a FASTA file as pieces of at most about a million letters, in order.
 
-    Memory stays bounded whatever the length of a record or a line. Arguments and errors are those
-    of `read_fasta`; pieces of one record follow each other with the same `Header`.
+    Memory stays bounded whatever the length of a record or a line. A terminator of the alphabet
+    (the `*` of a translated protein) is dropped where it ends a record. Arguments and errors are
+    those of `read_fasta`; pieces of one record follow each other with the same `Header`.
 
     Args:
         path: as in `read_fasta`.
@@ -122,6 +124,9 @@ class _Parser:
         self.table = alphabet.encode_table.tobytes()
         self.header: Header | None = None
         self.letters = 0  # of the open record, so far
+        end = alphabet.terminator
+        self.end = bytes([alphabet.letters.index(end)]) if end else None
+        self.ended = b""  # the open record's last letter, while it may only end it
         self.line = 1  # of the next byte
         self.seen: dict[str, int] | None = {} if unique else None
         self.doubt = alphabet is PROTEIN  # whether these may be nucleotides after all
@@ -199,7 +204,7 @@ class _Parser:
                 first = self.seen[name]
                 raise self._wrong(self.line, f"is named as the one in line {first}; rename one")
             self.seen[name] = self.line
-        self.letters = 0
+        self.letters, self.ended = 0, b""
         self.skipping = False
         self.line += 1
 
@@ -226,7 +231,7 @@ class _Parser:
         if self.skipping:
             self.line += text.count(b"\n")
             return
-        ids = np.frombuffer(encoded, dtype=np.uint8)
+        ids = np.frombuffer(self._without_end(encoded), dtype=np.uint8)
         if self.doubt and len(ids) >= _SURELY_NUCLEOTIDE:
             if _NUCLEOTIDE[ids[:1000]].all():
                 raise self._wrong(self.line, "looks like DNA or RNA; a protein FASTA is wanted")
@@ -235,6 +240,15 @@ class _Parser:
         self.line += text.count(b"\n")
         if len(ids):
             yield self.header, ids
+
+    def _without_end(self, encoded: bytes) -> bytes:
+        """Keep back a terminator at the end of a piece until more letters of the record follow."""
+        if self.end is None:
+            return encoded
+        encoded, self.ended = self.ended + encoded, b""
+        if encoded.endswith(self.end):
+            encoded, self.ended = encoded[:-1], self.end
+        return encoded
 
     def _outside(self, text: bytes) -> InputError:
         """Name the first letter outside the alphabet, and what the record may be instead."""
@@ -248,8 +262,12 @@ class _Parser:
         advice = "correct it or choose the right file"
         if self.alphabet is not PROTEIN and (PROTEIN.encode_table[raw[wrong]] != INVALID).all():
             advice = "this looks like a protein, a DNA FASTA is wanted"
+        blank = sum(text.count(byte, 0, at) for byte in _BLANK)
+        position = self.letters + len(self.ended) + at - blank + 1
         return self._wrong(
-            line, f"letter {letter!r} is outside the {self.alphabet.name} alphabet; {advice}"
+            line,
+            f"letter {letter!r} is outside the {self.alphabet.name} alphabet; {advice} (position "
+            f"{position:,} of the sequence)",
         )
 
     def _wrong(self, line: int, words: str) -> InputError:

@@ -14,7 +14,7 @@ from helicon.alphabet import DNA, SOFT_BIT, Ids
 from helicon.data.cached import let_go, made_once, mapped
 from helicon.data.fasta import stream_fasta
 from helicon.errors import InputError
-from helicon.files import cache_folder, existing_file, sha256, write_aside
+from helicon.files import cache_folder, existing_data, sha256, write_aside
 
 #: Changes with what the files of a store mean: stores of other versions are not looked at.
 _STORE_VERSION = 1
@@ -63,7 +63,7 @@ class Genome:
             InputError: as `helicon.data.fasta.read_fasta`; or the file changed while it was read.
             WorkError: the disk is full.
         """
-        path = existing_file(path, "FASTA file")
+        path = existing_data(path, "FASTA file")
         digest = sha256(path)
         store = Path(cache or cache_folder()) / "genomes" / f"v{_STORE_VERSION}" / digest
         index = made_once(store, (_BASES, _UNKNOWN), lambda: _encode(path, digest, store))

@@ -29,14 +29,14 @@ from helicon.data.genome import gather_windows
 from helicon.data.store_tables import Block, read_blocks
 from helicon.data.tables import outside
 from helicon.errors import InputError
-from helicon.files import cache_folder, existing_file, sha256, write_aside
+from helicon.files import cache_folder, existing_data, sha256, write_aside
 
 #: What to do about a record that is empty or has letters outside the alphabet.
 OnError = Literal["fail", "skip"]
 Whole = NDArray[np.int64]
 
 #: Changes with what the files of a store mean: stores of other versions are not looked at.
-_STORE_VERSION = 1
+_STORE_VERSION = 2
 _FILES = ("ids.u8", "offsets.i64", "names.u8", "name_offsets.i64", "places.i64")
 _LETTER = np.uint8(0xFF ^ SOFT_BIT)
 #: Records that were left out, of which an index keeps what was wrong.
@@ -112,7 +112,7 @@ class SequenceStore:
                 record is left; or the file changed while it was read.
             WorkError: the disk is full.
         """
-        path = existing_file(path, "file of sequences")
+        path = existing_data(path, "file of sequences")
         digest = digest or sha256(path)
         # A FASTA file has no columns; what they were asked to be makes no other store.
         is_fasta = _is_fasta(path)

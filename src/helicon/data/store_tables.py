@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from helicon.data.tables import (
     choose_columns,
     named_columns,
     pack_texts,
+    sequence_texts,
 )
 from helicon.errors import InputError
 
@@ -37,7 +39,8 @@ class Block:
     """Some rows of a table.
 
     Attributes:
-        letters: bytes of all sequences, without white space at their ends, shape (total,).
+        letters: bytes of all sequences, without white space and terminators at their ends, shape
+            (total,).
         offsets: where each begins, shape (n + 1,).
         names: bytes of all names.
         name_offsets: where each begins, shape (n + 1,).
@@ -60,7 +63,7 @@ def read_blocks(
 
     Args:
         path: CSV, TSV or Parquet file, plain or compressed with gzip.
-        alphabet: to tell a file without column names by.
+        alphabet: to tell a file without column names by, and whose terminator is dropped.
         sequence: sequence column, found as `helicon.data.tables.read_table` does.
         name: column of names; by default `name` or `id`, or else rows are named by their number,
             from 1.
@@ -78,7 +81,7 @@ def read_blocks(
         frames = _text(path, alphabet, sequence, name)
     before = 0
     for block in frames:
-        yield block.numbered(before)
+        yield block.numbered(before, alphabet)
         before += len(block.places)
     if not before:
         raise InputError(f"{path}: has no rows; fetch or write it again")
@@ -93,9 +96,9 @@ class _Read:
     places: Rows
     unit: str
 
-    def numbered(self, before: int) -> Block:
+    def numbered(self, before: int, alphabet: Alphabet) -> Block:
         """The rows as bytes; `before` rows came before them."""
-        letters, offsets = pack_texts(self.sequence.str.strip_chars().fill_null(""))
+        letters, offsets = pack_texts(sequence_texts(self.sequence, alphabet))
         names = self.names
         if names is None:
             count = len(self.places)
@@ -124,7 +127,7 @@ def _text(path: Path, alphabet: Alphabet, sequence: str, name: str | None) -> It
 def _parquet(path: Path, sequence: str, name: str | None) -> Iterator[_Read]:
     with open_bytes(path, "Parquet file") as handle, tempfile.TemporaryFile() as plain:
         try:
-            if isinstance(handle, gzip.GzipFile):
+            if isinstance(handle, gzip.GzipFile | zipfile.ZipExtFile):
                 shutil.copyfileobj(handle, plain)  # Parquet is read from its end
                 yield from _row_groups(path, plain, sequence, name)
             else:

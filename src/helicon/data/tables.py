@@ -6,8 +6,10 @@ The kind of a file is seen from its content, never from its name; any may be gzi
   The first line names the columns, unless it holds no sequence column but a sequence (20 letters or
   more): then the file has no header and its columns are `column_1`, `column_2`, ...
 - The sequence column is the one asked for, in any case; for the default `sequence` also `seq`.
-- FASTA: the label is the last field of the header line after `|`, as in the Nucleotide Transformer
-  tasks; the target is then called `label`.
+- FASTA: the label is a field `TARGET=value` of the header line, whose name is the target's in any
+  case, as FLIP writes them; or the last field after `|`, as in the Nucleotide Transformer tasks,
+  where the target is called `label`.
+- Where asked, columns or header fields that divide the rows are read (`helicon.data.divisions`).
 """
 
 from __future__ import annotations
@@ -25,14 +27,19 @@ from numpy.typing import NDArray
 from helicon.alphabet import DNA, INVALID, PROTEIN, SOFT_BIT, Alphabet, Ids
 from helicon.data.compressed import foreign, open_bytes
 from helicon.data.delimited import read_delimited
-from helicon.data.fasta import read_fasta
+from helicon.data.divisions import division_columns, header_fields, parts_of
+from helicon.data.fasta import Record, read_fasta
 from helicon.errors import InputError
+from helicon.files import existing_data
 
 #: Texts that stand for a label that is not there.
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL")
 #: Shortest field that is taken for a sequence where a header line is expected.
 _SURELY_SEQUENCE = 20
 _NAME_COLUMNS = ("name", "id")
+#: Texts are labels of residues where so large a share has its sequence's length, and the median
+#: sequence so many letters.
+_NEARLY_ALL, _MANY_LETTERS = 0.9, 5
 
 #: int64, float64 or text.
 Labels = NDArray[Any]
@@ -54,6 +61,10 @@ class SequenceTable:
         names: names of the sequences: FASTA headers, or a column `name` or `id`; else `None`.
         lines: line number of every row in the file, from 1 (Parquet: the row number), shape (n,).
         unit: `line` or `row`, what `lines` counts.
+        parts: what the file says each row is for (`helicon.data.divisions.PARTS`), shape (n,);
+            `None` where it says nothing, or was not asked.
+        spelled: whether the labels are texts that have, nearly all, as many characters as their
+            sequence has letters: labels of residues (`helicon.data.residue_labels`).
     """
 
     path: Path
@@ -65,6 +76,8 @@ class SequenceTable:
     names: list[str] | None
     lines: Rows
     unit: str = "line"
+    parts: NDArray[np.str_] | None = None
+    spelled: bool = False
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -94,6 +107,7 @@ class SequenceTable:
             labels=None if self.labels is None else self.labels[rows],
             names=None if self.names is None else [self.names[i] for i in rows],
             lines=self.lines[rows],
+            parts=None if self.parts is None else self.parts[rows],
         )
 
 
@@ -103,6 +117,7 @@ def read_table(
     target: str | None,
     sequence: str = "sequence",
     alphabet: Alphabet = DNA,
+    divided: bool = False,
 ) -> SequenceTable:
     """Read labelled sequences; the module's docstring says which files.
 
@@ -110,24 +125,26 @@ def read_table(
         path: a CSV, TSV, Parquet or FASTA file, plain or compressed with gzip.
         target: label column, several separated by commas, or `None` for sequences alone.
         sequence: sequence column (not used for FASTA).
-        alphabet: how letters are read; white space around a sequence is dropped.
+        alphabet: how letters are read; white space around a sequence is dropped, and
+            a terminator at its end.
+        divided: also read what each row is for, if the file says it.
 
     Raises:
         InputError: the file is missing, empty, cut short or of another kind; a column is absent;
             a row has too many or too few fields, no label, no sequence, or letters outside the
             alphabet; several targets are not all numbers.
     """
-    path = Path(path)
+    path = existing_data(path, "table of sequences")
     with open_bytes(path, "table of sequences") as handle:
         start = handle.read(8192).removeprefix(b"\xef\xbb\xbf")
     if start.lstrip().startswith(b">"):
-        return _read_fasta(path, target, alphabet)
+        return _read_fasta(path, target, alphabet, divided)
     if start.startswith(b"PAR1"):
-        frame, unit = _read_parquet(path, target, sequence), "row"
+        frame, unit = _read_parquet(path, target, sequence, divided), "row"
     elif words := foreign(start):
         raise InputError(f"{path}: is {words}; a CSV, TSV, Parquet or FASTA file is wanted")
     else:
-        frame, unit = _read_text(path, target, sequence, alphabet), "line"
+        frame, unit = _read_text(path, target, sequence, alphabet, divided), "line"
     return _from_frame(path, frame, unit, alphabet)
 
 
@@ -138,13 +155,14 @@ class Frame:
     sequence: pl.Series
     target: dict[str, pl.Series]
     names: pl.Series | None
+    division: dict[str, pl.Series]
     lines: Rows
 
 
 def _from_frame(path: Path, frame: Frame, unit: str, alphabet: Alphabet) -> SequenceTable:
     if not len(frame.lines):
         raise InputError(f"{path}: has no rows; fetch or write it again")
-    ids, offsets = pack_texts(frame.sequence.str.strip_chars().fill_null(""))
+    ids, offsets = pack_texts(sequence_texts(frame.sequence, alphabet))
     table = SequenceTable(
         path=path,
         alphabet=alphabet,
@@ -157,7 +175,26 @@ def _from_frame(path: Path, frame: Frame, unit: str, alphabet: Alphabet) -> Sequ
         unit=unit,
     )
     _check_sequences(table, ids)
+    table = replace(
+        table,
+        parts=parts_of(frame.division, table.where),
+        spelled=len(frame.target) == 1 and _spelled(table, *frame.target.values()),
+    )
     return replace(table, labels=_labels(table, frame.target)) if frame.target else table
+
+
+def _spelled(table: SequenceTable, series: pl.Series) -> bool:
+    if series.dtype != pl.String:
+        return False
+    sizes = series.str.strip_chars().str.len_bytes().fill_null(0).to_numpy()
+    same = float((sizes == table.lengths).mean())
+    return same >= _NEARLY_ALL and float(np.median(table.lengths)) >= _MANY_LETTERS
+
+
+def sequence_texts(texts: pl.Series, alphabet: Alphabet) -> pl.Series:
+    """The texts without white space at their ends and without a terminator of the alphabet."""
+    texts = texts.str.strip_chars().fill_null("")
+    return texts.str.strip_suffix(alphabet.terminator) if alphabet.terminator else texts
 
 
 def pack_texts(texts: pl.Series) -> tuple[Ids, Rows]:
@@ -201,11 +238,13 @@ def _count(rows: NDArray[np.int64]) -> str:
 # ---------------------------------------------------------------- the kinds of file
 
 
-def _read_text(path: Path, target: str | None, sequence: str, alphabet: Alphabet) -> Frame:
+def _read_text(
+    path: Path, target: str | None, sequence: str, alphabet: Alphabet, divided: bool
+) -> Frame:
     with open_bytes(path, "table of sequences") as handle:
         text = read_delimited(path, handle.read())
     columns, header, sequence = named_columns(text.first, sequence, alphabet)
-    chosen = choose_columns(path, columns, target, sequence)
+    chosen = choose_columns(path, columns, target, sequence, divided=divided)
     frame = text.read(chosen.positions(), skip_first=header)
     return chosen.frame(frame, text.lines[1:] if header else text.lines)
 
@@ -238,12 +277,12 @@ def _is_sequence(field: str, alphabet: Alphabet) -> bool:
     )
 
 
-def _read_parquet(path: Path, target: str | None, sequence: str) -> Frame:
+def _read_parquet(path: Path, target: str | None, sequence: str, divided: bool) -> Frame:
     try:
         with open_bytes(path, "Parquet file") as handle:
             source = io.BytesIO(handle.read())
         columns = list(pl.read_parquet_schema(source))
-        chosen = choose_columns(path, columns, target, sequence)
+        chosen = choose_columns(path, columns, target, sequence, divided=divided)
         names = [columns[i] for i in chosen.positions()]
         frame = pl.read_parquet(source, columns=names).select(names)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
@@ -260,26 +299,19 @@ def _read_parquet(path: Path, target: str | None, sequence: str) -> Frame:
     return chosen.frame(frame, np.arange(1, len(frame) + 1))
 
 
-def _read_fasta(path: Path, target: str | None, alphabet: Alphabet) -> SequenceTable:
-    if target not in (None, "label"):
-        raise InputError(
-            f"{path}: a FASTA file has no column {target!r}: its label stands in the header after "
-            "'|'; choose the target 'label'"
-        )
-    parts, names, labels, lines = [], [], [], []
+def _read_fasta(path: Path, target: str | None, alphabet: Alphabet, divided: bool) -> SequenceTable:
+    parts, names, lines, fields, labels = [], [], [], [], []
     for record in read_fasta(path, alphabet, unique=False):
-        name = record.name
-        if target:
-            name, bar, label = f"{record.name} {record.description}".rpartition("|")
-            if not bar:
-                raise InputError(
-                    f"{path}, line {record.line}: the record {record.name!r} has no label; "
-                    "write it at the end of the header after '|'"
-                )
+        found, name = header_fields(record.description), record.name
+        if target is not None and target.lower() in found:
+            labels.append(found[target.lower()])
+        elif target is not None:
+            name, label = _behind_bar(path, record, target, found)
             labels.append(label)
         parts.append(record.ids)
         names.append(name)
         lines.append(record.line)
+        fields.append(found)
     table = SequenceTable(
         path=path,
         alphabet=alphabet,
@@ -290,7 +322,25 @@ def _read_fasta(path: Path, target: str | None, alphabet: Alphabet) -> SequenceT
         names=names,
         lines=np.array(lines, np.int64),
     )
+    if divided:
+        keys = division_columns(dict.fromkeys(key for found in fields for key in found))
+        columns = {k: pl.Series([f.get(k, "") for f in fields], dtype=pl.String) for k in keys}
+        table = replace(table, parts=parts_of(columns, table.where))
     return replace(table, labels=_labels(table, {target: pl.Series(labels)})) if target else table
+
+
+def _behind_bar(path: Path, record: Record, target: str, fields: Iterable[str]) -> tuple[str, str]:
+    """Name and label of a record whose header ends with `|label`."""
+    name, bar, label = f"{record.name} {record.description}".rpartition("|")
+    if target == "label" and bar:
+        return name, label
+    where = f"{path}, line {record.line}: the record {record.name!r}"
+    others = f"one of its fields {', '.join(fields)}" if fields else ""
+    if target != "label":
+        choice = " or ".join(filter(None, ["'label', what stands in the header after '|'", others]))
+        raise InputError(f"{where} has no field {target!r}; choose the target {choice}")
+    choice = f", or choose {others}" if others else ""
+    raise InputError(f"{where} has no label; write it at the end of the header after '|'{choice}")
 
 
 # ---------------------------------------------------------------- columns
@@ -304,10 +354,12 @@ class Columns:
     sequence: str
     target: tuple[str, ...]
     name: str | None
+    division: tuple[str, ...] = ()
 
     def positions(self) -> list[int]:
         """Places of the columns in the file, ascending."""
-        wanted = (self.sequence, *self.target, *([self.name] if self.name else []))
+        named = [self.name] if self.name else []
+        wanted = (self.sequence, *self.target, *named, *self.division)
         return sorted({self.places[column] for column in wanted})
 
     def frame(self, frame: pl.DataFrame, lines: Rows) -> Frame:
@@ -317,12 +369,15 @@ class Columns:
             sequence=series[self.places[self.sequence]],
             target={column: series[self.places[column]] for column in self.target},
             names=series[self.places[self.name]].cast(pl.String) if self.name else None,
+            division={column: series[self.places[column]] for column in self.division},
             lines=np.asarray(lines, np.int64),
         )
 
 
-def choose_columns(path: Path, columns: list[str], target: str | None, sequence: str) -> Columns:
-    """Find the columns that are read.
+def choose_columns(
+    path: Path, columns: list[str], target: str | None, sequence: str, *, divided: bool = False
+) -> Columns:
+    """Find the columns that are read; with `divided`, also those that may divide the rows.
 
     Raises:
         InputError: one is absent, or there twice.
@@ -342,6 +397,7 @@ def choose_columns(path: Path, columns: list[str], target: str | None, sequence:
         sequence=found,
         target=tuple(wanted),
         name=names[0] if names else None,
+        division=tuple(division_columns(columns, (found, *wanted))) if divided else (),
     )
 
 

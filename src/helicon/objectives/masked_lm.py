@@ -2,7 +2,7 @@
 
 The default hides 10 % of the certain residues, drawn once, behind a symbol of its own; ambiguous
 letters and padding are never targets. `official` is what the published ConvNova code does, defects
-included, to reproduce its runs.
+included, to reproduce its runs; `carp` is what the published CARP code does.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from helicon.alphabet import DNA, SOFT_BIT, Alphabet, Ids
+from helicon.data.hashing import Hashes, below, mix
 from helicon.errors import InputError
 
 #: Target of a position that is not to be predicted.
 IGNORE = -100
 #: What stands in place of a chosen residue; see `Masking`.
-Replacement = Literal["mask", "80-10-10", "official"]
+Replacement = Literal["mask", "80-10-10", "official", "carp"]
 
 Targets = NDArray[np.int16]
 Chosen = NDArray[np.bool_]
@@ -45,6 +46,10 @@ class Masking:
             mask symbol and unknown letters and padding among the targets; only the second draw's
             positions are scored. At a rate of 0.15 about 22.4 % of positions become unknown and
             2.8 % a random base.
+            `carp`: of a sequence of L letters, whatever they are, exactly `int(rate * L)` but at
+            least one are targets: for 80 % the mask symbol, for 10 % another letter than was
+            there, drawn from those that name a residue (the ambiguous B, Z, X and J too), for
+            10 % what was there (Yang et al. 2024).
         soft_weight: weight in the loss of lower-case positions (soft-masked repeats), 0 to 1.
     """
 
@@ -63,18 +68,24 @@ class Masking:
 
 
 def mask_batch(
-    ids: Ids, masking: Masking, rng: np.random.Generator, alphabet: Alphabet = DNA
+    ids: Ids,
+    masking: Masking,
+    rng: np.random.Generator,
+    alphabet: Alphabet = DNA,
+    real: Chosen | None = None,
 ) -> tuple[Ids, Targets, NDArray[np.float32] | None]:
     """Corrupt a batch and say what was there.
 
-    Each position is chosen on its own with probability `masking.rate`. A batch with any certain
-    residue has at least one target.
+    Each position is chosen on its own with probability `masking.rate`, but for `carp`. A batch with
+    any certain residue has at least one target.
 
     Args:
         ids: encoded sequences (B, L), uint8, `SOFT_BIT` on lower-case letters. Not changed.
         masking: how to corrupt.
         rng: source of all random choices.
         alphabet: what the ids mean.
+        real: true where a letter of a sequence is, not padding, (B, L); by default everywhere but
+            at padding symbols. (A protein may hold the padding symbol as a letter, a gap.)
 
     Returns:
         Inputs (B, L) uint8 without soft bits; targets (B, L) int16, the letter's id where it is to
@@ -82,6 +93,10 @@ def mask_batch(
     """
     if masking.replacement == "official":
         inputs, targets = _official(ids, masking.rate, rng, alphabet)
+    elif masking.replacement == "carp":
+        keys = rng.integers(0, 2**64, ids.shape, dtype=np.uint64)
+        real = ids & _LETTER != alphabet.pad_id if real is None else real
+        inputs, targets = mask_as_carp(ids, real, masking.rate, keys, alphabet)
     else:
         inputs, targets = _masked(ids, masking, rng, alphabet)
     if masking.soft_weight == 1:
@@ -128,6 +143,55 @@ def _official(
         corrupted.flat[swapped] = _certain_ids(alphabet, rng, len(swapped))
         inputs = corrupted
     return inputs, _targets(chosen, clean)
+
+
+def mask_as_carp(
+    ids: Ids, real: Chosen, rate: float, keys: Hashes, alphabet: Alphabet
+) -> tuple[Ids, Targets]:
+    """Corrupt sequences as `replacement="carp"` says, all random choices made by given keys.
+
+    Args:
+        ids: encoded sequences (B, L), uint8. Not changed.
+        real: true where a letter of a sequence is, (B, L).
+        rate: share of each sequence's letters to predict.
+        keys: a random number for every position, (B, L): the positions of a row with the lowest
+            are its targets.
+        alphabet: what the ids mean.
+
+    Returns:
+        Inputs (B, L) uint8 without soft bits, and targets (B, L) int16, as `mask_batch`.
+    """
+    letters = ids & _LETTER
+    chosen = _lowest(keys, real, rate)
+    inputs = _select(chosen, np.uint8(alphabet.mask_id), letters)
+    places = np.flatnonzero(chosen)
+    level = mix(keys.flat[places], salt=1) >> np.uint64(11)
+    swapped = places[level < 0.1 * 2**53]
+    kept = places[level >= 0.9 * 2**53]
+    inputs.flat[kept] = letters.flat[kept]
+    inputs.flat[swapped] = _others(letters.flat[swapped], keys.flat[swapped], alphabet)
+    return inputs, _targets(chosen, letters)
+
+
+def _lowest(keys: Hashes, real: Chosen, rate: float) -> Chosen:
+    """Of the L real positions of each row the `int(rate * L)` with the lowest keys, or one."""
+    columns = real.shape[1]
+    bits = np.uint64(max(columns - 1, 1).bit_length())
+    # The column in the low bits makes keys differ; no real key is as high as that of padding.
+    keys = (keys >> np.uint64(1) >> bits << bits) | np.arange(columns, dtype=np.uint64)
+    keys[~real] = np.uint64(2**64 - 1)
+    lengths = real.sum(axis=1)
+    last = np.maximum((rate * lengths).astype(np.int64), 1) - 1
+    ordered = np.sort(keys, axis=1)  # as fast as a partition, whose places differ from row to row
+    return (keys <= np.take_along_axis(ordered, last[:, None], axis=1)) & real
+
+
+def _others(letters: Ids, keys: Hashes, alphabet: Alphabet) -> Ids:
+    """For each letter another one, drawn evenly from those that name a residue, shape (n,)."""
+    naming = sum(letter.isalpha() for letter in alphabet.letters)  # they come first
+    among = letters < naming
+    drawn = below(mix(keys, salt=2), naming - among.astype(np.int64)).astype(np.uint8)
+    return drawn + (among & (drawn >= letters))
 
 
 def _targets(chosen: Chosen, letters: Ids) -> Targets:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from helicon.errors import InputError
+from helicon.models.contacts import HeliconForContacts, with_pair_head
 from helicon.models.heads import HeadKind, Pooling
 from helicon.models.hub import (
     HeliconConfig,
@@ -23,7 +24,7 @@ from helicon.models.hub import (
 from helicon.models.registry import configured
 from helicon.training.targets import Target
 
-Supervised = HeliconForSequenceClassification | HeliconForTokenClassification
+Supervised = HeliconForSequenceClassification | HeliconForTokenClassification | HeliconForContacts
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,23 @@ class HeadSettings:
         head: `linear`, or `mlp` with one hidden layer.
         dropout: probability, before each linear layer of the head.
         backbone_dropout: probability in the backbone; `None` for what the model has.
+        pair_width: contacts: channels of a pair.
+        pair_blocks: contacts: residual blocks over pairs.
+        pair_separation: contacts: residues that a pair is apart at least.
     """
 
     pool: Pooling = "mean"
     head: HeadKind = "linear"
     dropout: float = 0.1
     backbone_dropout: float | None = None
+    pair_width: int = 32
+    pair_blocks: int = 10
+    pair_separation: int = 6
 
 
 def adapt(
     source: HeliconPreTrainedModel,
-    task: Literal["sequence", "token"],
+    task: Literal["sequence", "token", "pair"],
     target: Target,
     settings: HeadSettings,
     *,
@@ -57,7 +64,7 @@ def adapt(
 
     Args:
         source: the model; it stays as it is.
-        task: one output row a `sequence`, or one a `token`.
+        task: one output row a `sequence`, one a `token`, or one a `pair` of them.
         target: what is to be predicted.
         settings: of the head.
         scratch: draw all weights anew, in the architecture of `source`.
@@ -72,6 +79,15 @@ def adapt(
         model = HeliconForMaskedLM(HeliconConfig.of(config))
         if not scratch:
             model.backbone.load_state_dict(source.backbone.state_dict())
+        if task == "pair":
+            return with_pair_head(
+                model,
+                width=settings.pair_width,
+                blocks=settings.pair_blocks,
+                dropout=settings.dropout,
+                separation=settings.pair_separation,
+                positive_weight=None if class_weights is None else class_weights[0],
+            )
         adapted, _ = with_head(
             model,
             task,
@@ -138,6 +154,7 @@ def fold_unit(model: Supervised, target: Target) -> None:
 
 def last_layer(model: Supervised) -> nn.Linear:
     """The linear layer that gives a model's outputs."""
+    assert not isinstance(model, HeliconForContacts)
     layer = model.classifier.layers[-1]
     assert isinstance(layer, nn.Linear)
     return layer

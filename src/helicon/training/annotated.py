@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from helicon.alphabet import Alphabet
 from helicon.data.annotation import Annotation, read_annotation
 from helicon.data.genome import Genome
 from helicon.data.intervals import Intervals, read_bed, split_blocks, split_chromosomes
@@ -24,6 +25,21 @@ def default_context(receptive_field: int | None, window: int) -> int:
     if receptive_field is None:
         return window // 4
     return min(receptive_field // 2, window)
+
+
+def check_genome(recipe: FinetuneRecipe, alphabet: Alphabet) -> None:
+    """Refuse what does not go with labels of a genome's positions.
+
+    Raises:
+        InputError: the model reads proteins, or a mask is given.
+    """
+    if not alphabet.complements:
+        raise InputError(
+            f"{recipe.labels}: labels positions of a genome, but this model reads proteins; give "
+            "their labels as FASTA, one character a residue"
+        )
+    if recipe.mask is not None:
+        raise InputError("mask: is of labels of residues; leave it out")
 
 
 def read_annotated(

@@ -1,6 +1,6 @@
-"""Markov models of a genome: what a base's left neighbours alone tell about it.
+"""Markov models of sequences: what a letter's left neighbours alone tell about it.
 
-A model of order k predicts each base from the k before it. It is the yardstick for masked
+A model of order k predicts each letter from the k before it. It is the yardstick for masked
 modelling: a network that does no better has learned nothing but short-range composition.
 """
 
@@ -12,64 +12,74 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from helicon.alphabet import DNA, SOFT_BIT, Ids
+from helicon.alphabet import DNA, SOFT_BIT, Alphabet, Ids
 from helicon.data.genome import Genome
 from helicon.data.intervals import Intervals
+from helicon.data.store import SequenceStore
 
 Counts = NDArray[np.int64]
 
-_BASES = len(DNA.real)
-#: Bases of an interval that are counted at once.
+#: Letters that are counted at once.
 _CHUNK = 1 << 22
 
 
 @dataclass(frozen=True)
 class MarkovScore:
-    """How well a Markov model predicts held-out bases.
+    """How well a Markov model predicts held-out letters.
 
     Attributes:
-        order: number of bases that it looks back.
-        accuracy: share of bases that have the highest probability.
-        perplexity: exponential of `loss`; 4 is no better than guessing.
-        loss: mean negative logarithm (natural) of the base's probability.
-        bases: number of bases predicted.
+        order: number of letters that it looks back.
+        accuracy: share of letters that have the highest probability.
+        perplexity: exponential of `loss`; of DNA, 4 is no better than guessing.
+        loss: mean negative logarithm (natural) of the letter's probability.
+        letters: number of letters predicted.
     """
 
     order: int
     accuracy: float
     perplexity: float
     loss: float
-    bases: int
+    letters: int
 
 
-def count_kmers(ids: Ids, k: int) -> Counts:
-    """Count the k-mers of sequences; those with a letter other than A, C, G, T are skipped.
+def count_kmers(ids: Ids, k: int, alphabet: Alphabet = DNA) -> Counts:
+    """Count the k-mers of sequences; those with a letter that is not certain are skipped.
 
     Args:
         ids: encoded sequences (n, L), soft bits allowed.
         k: length, at least 1.
+        alphabet: what the ids mean.
 
     Returns:
-        Counts of shape (4,) * k, indexed by the bases from left to right.
+        Counts of shape (certain letters,) * k, in alphabet order, indexed from left to right.
     """
-    letters = ids & np.uint8(SOFT_BIT - 1)
-    places = letters.shape[1] - k + 1
+    size = len(alphabet.real)
+    places = ids.shape[1] - k + 1
     if places < 1:
-        return np.zeros((_BASES,) * k, dtype=np.int64)
+        return np.zeros((size,) * k, dtype=np.int64)
+    letters = _certain_codes(alphabet)[ids]
     code = np.zeros((len(letters), places), dtype=np.int64)
     known = np.ones(code.shape, dtype=bool)
     for offset in range(k):
         here = letters[:, offset : offset + places]
-        code = code * _BASES + here
-        known &= here < _BASES
-    return np.bincount(code[known], minlength=_BASES**k).reshape((_BASES,) * k)
+        code = code * size + here
+        known &= here < size
+    return np.bincount(code[known], minlength=size**k).reshape((size,) * k)
+
+
+def _certain_codes(alphabet: Alphabet) -> Ids:
+    """Table of 256 entries: the number of a certain letter among them; 255 for what is none."""
+    table = np.full(256, 255, dtype=np.uint8)
+    certain = np.flatnonzero(alphabet.real_table()[:SOFT_BIT])
+    table[certain] = table[certain | SOFT_BIT] = np.arange(len(certain))
+    return table
 
 
 def add_reverse_strand(counts: Counts) -> Counts:
     """Counts of k-mers on both strands, from those on one."""
     other = counts.transpose()
     for axis in range(counts.ndim):
-        other = other.take(DNA.complement_ids[:_BASES], axis=axis)
+        other = other.take(DNA.complement_ids[: len(DNA.real)], axis=axis)
     return counts + other
 
 
@@ -87,7 +97,7 @@ def count_intervals(
     pieces = list(_pieces(intervals, k))
     total = sum(end - start for _, start, end in pieces)
     every = max(1, -(-total // most))
-    counts = np.zeros((_BASES,) * k, dtype=np.int64)
+    counts = np.zeros((len(DNA.real),) * k, dtype=np.int64)
     for chrom, start, end in pieces[::every]:
         counts += count_kmers(genome.fetch(chrom, start, end)[None], k)
     return counts
@@ -105,12 +115,12 @@ def markov_scores(
 ) -> list[MarkovScore]:
     """Fit Markov models on counts of k-mers and score them on others.
 
-    All orders predict the same bases: the last one of every held-out k-mer. Each context's four
-    probabilities are estimated with one added to every count.
+    All orders predict the same letters: the last one of every held-out k-mer. The probabilities
+    after each context are estimated with one added to the count of every certain letter.
 
     Args:
-        train: counts of k-mers, shape (4,) * k.
-        held_out: counts of the bases to predict, same shape.
+        train: counts of k-mers, shape (letters,) * k.
+        held_out: counts of the k-mers whose last letter is to be predicted, same shape.
         orders: orders to score, each below k; `None` for 0 to k - 1.
     """
     k = train.ndim
@@ -150,3 +160,50 @@ def markov_baselines(
     if both_strands:
         fitted, asked = add_reverse_strand(fitted), add_reverse_strand(asked)
     return markov_scores(fitted, asked)
+
+
+def count_rows(
+    store: SequenceStore, rows: NDArray[np.int64], k: int, *, most: int = 100_000_000
+) -> Counts:
+    """Count the k-mers of sequences, of evenly spread ones if they have more than `most` letters.
+
+    Args:
+        store: where the sequences are.
+        rows: which, shape (n,).
+        k: length of the k-mers.
+        most: letters after which more of them would not change the estimates.
+    """
+    rows = rows[:: max(1, -(-int(store.lengths[rows].sum()) // most))]
+    piece = np.cumsum(store.lengths[rows]) // _CHUNK
+    counts = np.zeros((len(store.alphabet.real),) * k, dtype=np.int64)
+    for chosen in np.split(rows, np.flatnonzero(np.diff(piece)) + 1):
+        counts += count_kmers(_end_to_end(store, chosen)[None], k, store.alphabet)
+    return counts
+
+
+def _end_to_end(store: SequenceStore, rows: NDArray[np.int64]) -> Ids:
+    """Sequences one behind the other, with padding between, which is in no k-mer."""
+    lengths = store.lengths[rows]
+    before = np.cumsum(lengths) - lengths
+    letter = np.arange(int(lengths.sum()))
+    out = np.full(len(letter) + len(rows), store.alphabet.pad_id, dtype=np.uint8)
+    out[letter + np.repeat(np.arange(len(rows)), lengths)] = store.ids[
+        letter + np.repeat(store.offsets[rows] - before, lengths)
+    ]
+    return out
+
+
+def protein_baselines(
+    store: SequenceStore, train: NDArray[np.int64], held_out: Iterable[Ids], *, order: int = 2
+) -> list[MarkovScore]:
+    """Markov models of orders 0 to `order`, fitted on sequences, scored on held-out ones.
+
+    Args:
+        store: where the sequences are.
+        train: which to fit on, shape (n,).
+        held_out: batches of sequences (n, L) to score on, padded.
+        order: highest order.
+    """
+    fitted = count_rows(store, train, order + 1)
+    asked = (count_kmers(ids, order + 1, store.alphabet) for ids in held_out)
+    return markov_scores(fitted, sum(asked, np.zeros_like(fitted)))

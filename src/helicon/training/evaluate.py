@@ -11,13 +11,18 @@ from typing import Any, ClassVar, Literal, Self
 import polars as pl
 import torch
 
+from helicon.alphabet import DNA
+from helicon.archives import through
 from helicon.data.annotation import read_annotation
 from helicon.data.genome import Genome
 from helicon.data.intervals import Intervals, read_bed, whole_genome
+from helicon.data.residue_labels import is_fasta
 from helicon.data.sampling import WindowSampler
+from helicon.data.structure_files import read_structures
 from helicon.data.tables import read_table
 from helicon.errors import InputError
 from helicon.files import sha256
+from helicon.models.contacts import HeliconForContacts
 from helicon.models.heads import Problem
 from helicon.models.hub import (
     HeliconForMaskedLM,
@@ -29,21 +34,26 @@ from helicon.models.hub import (
 from helicon.training import scoring
 from helicon.training.annotated import default_context
 from helicon.training.baselines import MarkovScore, markov_baselines
+from helicon.training.contacts import score_contacts
 from helicon.training.devices import Precision, resolve_precision, start_processes
 from helicon.training.finetune_recipe import default_batch
 from helicon.training.genome_scores import Runs, genome_scores
+from helicon.training.hidden_residues import hidden_residues
 from helicon.training.labelled_genome import LabelledGenome
-from helicon.training.labelled_tables import check_kind
+from helicon.training.labelled_residues import read_residue_table
+from helicon.training.labelled_tables import check_kind, check_strands
 from helicon.training.masked import masked_scores
 from helicon.training.outputs import table_outputs
 from helicon.training.provenance import provenance
+from helicon.training.residues import encoded, residue_scores
 from helicon.training.scoring import Scores
+from helicon.training.splits import measured_part
 from helicon.training.targets import Target
 
 #: Windows of a masked language model in a batch. The hidden bases depend on it.
 _WINDOWS = 32
-#: Highest order of the Markov models beside a masked language model.
-_ORDER = 5
+#: Highest order of the Markov models beside a masked language model, and its share of hidden bases.
+_ORDER, _RATE = 5, 0.10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +72,12 @@ class EvaluateRecipe:
     by: Literal["strand", "name"] = "strand"
     intervals: Path | None = None
     part: str | None = None
+    mask: Path | None = None
     predictions: Path | None = None
     rc_average: bool = False
     length: int = 1024
-    mask_rate: float = 0.10
+    mask_rate: float | None = None
+    fit_on: Path | None = None
     batch_size: int | None = None
     seed: int = 0
     precision: Precision = "auto"
@@ -76,20 +88,22 @@ class EvaluateRecipe:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name}: must be at least 1, not {value}")
-        if self.part is not None and self.intervals is None:
-            raise InputError("part: names a part of the intervals; give their file too")
+        if self.mask_rate is not None and not 0 < self.mask_rate < 1:
+            raise InputError(f"mask_rate: must be between 0 and 1, not {self.mask_rate}")
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Self:
         """Pick the recipe out of a function's arguments; texts serve as paths."""
         values = {f.name: arguments[f.name] for f in fields(cls)}
-        for name in ("data", "labels", "intervals", "predictions"):
+        for name in ("data", "labels", "mask", "intervals", "predictions", "fit_on"):
             values[name] = None if values[name] is None else Path(values[name])
+        values["data"] = through(values["data"], "file to read")
         return cls(**values)
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of every file that is read, by the option that names it."""
-        paths = {"data": self.data, "labels": self.labels, "intervals": self.intervals}
+        names = ("data", "labels", "mask", "intervals", "fit_on")
+        paths = {name: getattr(self, name) for name in names}
         return {name: sha256(path) for name, path in paths.items() if path is not None}
 
 
@@ -101,7 +115,9 @@ class EvaluateResult:
         model: the model, as it was asked for.
         data: the file that it was measured on.
         examples: how much was looked at.
-        unit: of what: `sequences`, `labelled positions`, `positions`, or `bases` of windows.
+        unit: of what: `sequences`, `labelled positions`, `positions`, `proteins`, `bases` of
+            windows, or `residues`.
+        part: what the file says of the rows that were measured; `None` where all were.
         scores: every measure.
         baselines: of a masked language model: Markov models scored on the same windows, fitted on
             the intervals that say `train`, or where there are none on the very windows (an
@@ -114,6 +130,7 @@ class EvaluateResult:
     data: Path
     examples: int
     unit: str
+    part: str | None
     scores: Scores
     baselines: tuple[MarkovScore, ...]
     predictions: Path | None
@@ -122,7 +139,8 @@ class EvaluateResult:
     @property
     def summary(self) -> str:
         """A few lines for a person."""
-        lines = [f"{self.data}: {self.examples:,} {self.unit}"]
+        which = f" (those that it says are for {self.part})" if self.part else ""
+        lines = [f"{self.data}: {self.examples:,} {self.unit}{which}"]
         lines += [f"{name:<24}{value:.4f}" for name, value in self.scores.metrics.items()]
         lines += [
             f"Markov, order {b.order:<10}accuracy {b.accuracy:.4f}  perplexity {b.perplexity:.4f}"
@@ -139,6 +157,7 @@ class EvaluateResult:
             "data": str(self.data),
             "examples": self.examples,
             "unit": self.unit,
+            "part": self.part,
             **self.scores.as_dict(),
             "baselines": [asdict(baseline) for baseline in self.baselines],
             "predictions": None if self.predictions is None else str(self.predictions),
@@ -158,10 +177,12 @@ def evaluate(
     by: Literal["strand", "name"] = "strand",
     intervals: Path | None = None,
     part: str | None = None,
+    mask: Path | None = None,
     predictions: Path | None = None,
     rc_average: bool = False,
     length: int = 1024,
-    mask_rate: float = 0.10,
+    mask_rate: float | None = None,
+    fit_on: Path | None = None,
     batch_size: int | None = None,
     seed: int = 0,
     precision: Precision = "auto",
@@ -170,27 +191,35 @@ def evaluate(
     """Measure a model on data, as fine-tuning and pretraining measure.
 
     What is measured follows from the model: classes, labels or numbers of sequences; classes or
-    values of a genome's positions; or how well a language model predicts hidden bases, beside
-    Markov models.
+    values of a genome's positions; or how well a language model predicts hidden bases of a genome
+    or hidden residues of proteins, beside Markov models.
 
     Args:
         model: a run folder, a model folder, or a Hugging Face id.
-        data: table or FASTA of labelled sequences; or a genome (FASTA).
+        data: table or FASTA of labelled sequences; or a genome (FASTA); or, for a model of
+            contacts, proteins with coordinates or contacts (ProteinNet, JSON, Parquet).
         target: the label column, or several with commas between.
         sequence: the column of sequences.
-        labels: GFF3, GTF, BED, bedGraph or bigWig file with labels of the genome's positions.
+        labels: GFF3, GTF, BED, bedGraph or bigWig file with labels of the genome's positions; or a
+            FASTA file with one character a residue for each of the sequences of `data`.
         feature: type of GFF feature whose bases are labelled.
         sites: GFF only: also label the codons at which coding sequences start and stop.
         by: BED only: what gives the class, the strand or the name.
         intervals: BED file of the stretches of the genome to measure on; all of it if not given.
         part: measure on the intervals whose fourth column says so (`test`, say); on all if not
-            given.
-        predictions: Parquet file to write: a row a sequence, or a row a stretch of one class.
+            given. Of a table or FASTA file that says itself what its rows are for (a column `set`,
+            headers with `SET=test`): `train`, `validation`, `test` or `all`; `test` if not given.
+        mask: labels of residues: FASTA file of 1 for residues that count and 0 for others.
+        predictions: Parquet file to write: a row a sequence, or a row a stretch of one class; of
+            contacts a row a protein, with its measures.
         rc_average: average the predictions for both strands.
-        length: language model: bases of a window.
-        mask_rate: language model: share of the bases to hide.
+        length: language model of DNA: bases of a window.
+        mask_rate: language model: share of the letters to hide; 0.10 of DNA and 0.15 of proteins
+            if not given.
+        fit_on: language model of proteins: file of proteins to fit the Markov models on; those
+            that are measured on if not given, an advantage that the model does not have.
         batch_size: sequences in a batch; it never changes the result.
-        seed: language model: of the hidden bases.
+        seed: language model: of the hidden letters.
         precision: `auto` is bfloat16 where the hardware multiplies in it, else float32.
         accelerator: `auto`, `cpu`, `cuda` or `mps`.
 
@@ -216,6 +245,7 @@ def evaluate(
         data=recipe.data,
         examples=answer.examples,
         unit=answer.unit,
+        part=answer.part,
         scores=answer.scores,
         baselines=answer.baselines,
         predictions=recipe.predictions,
@@ -234,38 +264,83 @@ class _Answer:
     scores: Scores
     frame: pl.DataFrame | None = None
     baselines: tuple[MarkovScore, ...] = ()
+    part: str | None = None
 
 
 def _answer(network: HeliconPreTrainedModel, recipe: EvaluateRecipe) -> _Answer:
     """Ask what the model can be asked."""
+    check_strands(network.backbone.alphabet, rc_average=recipe.rc_average)
+    labels = recipe.labels
+    if isinstance(network, HeliconForTokenClassification) and (labels is None or is_fasta(labels)):
+        return _residues(network, recipe)
+    if recipe.mask is not None:
+        raise InputError("mask: is of labels of residues; leave it out")
+    if isinstance(network, HeliconForSequenceClassification) and labels is None:
+        return _sequences(network, recipe)
+    if recipe.part is not None and recipe.intervals is None:
+        raise InputError("part: names a part of the intervals; give their file too")
     if isinstance(network, HeliconForTokenClassification):
         return _positions(network, recipe)
-    if recipe.labels is not None:
+    if labels is not None:
         raise InputError(f"{recipe.model}: does not label positions of a genome; leave out labels")
-    if isinstance(network, HeliconForSequenceClassification):
-        return _sequences(network, recipe)
+    if isinstance(network, HeliconForContacts):
+        return _contacts(network, recipe)
     if isinstance(network, HeliconForMaskedLM):
-        return _hidden_bases(network, recipe)
+        is_dna = network.backbone.alphabet is DNA
+        return (_hidden_bases if is_dna else _hidden_residues)(network, recipe)
     raise InputError(f"{recipe.model}: has no head that could be measured; fine-tune it first")
 
 
 def _sequences(network: HeliconForSequenceClassification, recipe: EvaluateRecipe) -> _Answer:
     alphabet = network.backbone.alphabet
     table = read_table(
-        recipe.data, target=recipe.target, sequence=recipe.sequence, alphabet=alphabet
+        recipe.data,
+        target=recipe.target,
+        sequence=recipe.sequence,
+        alphabet=alphabet,
+        divided=True,
     )
     check_kind(table)
+    table, part = measured_part(table, recipe.part)
     target = _target(network, recipe)
     truth = target.encode(table)
     batch = recipe.batch_size or 2 * default_batch(len(table), table.lengths)
     outputs = table_outputs(network, table, batch, both_strands=recipe.rc_average)
     frame = scoring.predictions(table, target, outputs, truth)
-    return _Answer(len(table), "sequences", scoring.score(target, truth, outputs), frame)
+    scores = scoring.score(target, truth, outputs)
+    return _Answer(len(table), "sequences", scores, frame, part=part)
+
+
+def _residues(network: HeliconForTokenClassification, recipe: EvaluateRecipe) -> _Answer:
+    table, part = measured_part(
+        read_residue_table(
+            recipe.data,
+            labels=recipe.labels,
+            target=recipe.target,
+            mask=recipe.mask,
+            sequence=recipe.sequence,
+            alphabet=network.backbone.alphabet,
+        ),
+        recipe.part,
+    )
+    target = _target(network, recipe)
+    if target.problem != "single_label" or any(len(name) > 1 for name in target.names):
+        raise InputError(
+            f"{recipe.model}: does not give residues classes of one character; give a genome and "
+            "its labels"
+        )
+    scores, frame = residue_scores(network, table, encoded(table, target), target)
+    return _Answer(int(table.known.sum()), "residues", scores, frame, part=part)
+
+
+def _contacts(network: HeliconForContacts, recipe: EvaluateRecipe) -> _Answer:
+    proteins = read_structures(recipe.data)
+    scores, frame = score_contacts(network, proteins, network.config.pair_separation)
+    return _Answer(len(proteins), "proteins", scores, frame)
 
 
 def _positions(network: HeliconForTokenClassification, recipe: EvaluateRecipe) -> _Answer:
-    if recipe.labels is None:
-        raise InputError(f"{recipe.model}: labels positions of a genome; give its labels too")
+    assert recipe.labels is not None
     genome = Genome.open(recipe.data)
     annotation = read_annotation(
         recipe.labels, genome, feature=recipe.feature, sites=recipe.sites, by=recipe.by
@@ -294,6 +369,8 @@ def _positions(network: HeliconForTokenClassification, recipe: EvaluateRecipe) -
 
 def _hidden_bases(network: HeliconForMaskedLM, recipe: EvaluateRecipe) -> _Answer:
     _refuse_predictions(recipe)
+    if recipe.fit_on is not None:
+        raise InputError("fit_on: is for proteins; intervals say `train` where a genome is fitted")
     genome = Genome.open(recipe.data)
     places = _stretches(genome, recipe, recipe.part)
     sampler = WindowSampler(genome, places, recipe.length, batch_size=_WINDOWS, seed=recipe.seed)
@@ -303,13 +380,30 @@ def _hidden_bases(network: HeliconForMaskedLM, recipe: EvaluateRecipe) -> _Answe
     with_split = recipe.intervals is not None and recipe.part not in (None, "train")
     fitted = _stretches(genome, recipe, "train") if with_split else places
     baselines = markov_baselines(genome, fitted, sampler.evaluation_batches(windows), order=_ORDER)
-    found = masked_scores(network.eval(), sampler, windows, recipe.mask_rate)
+    found = masked_scores(network.eval(), sampler, windows, recipe.mask_rate or _RATE)
     return _Answer(int(windows.sizes.sum()), "bases", Scores(found), None, tuple(baselines))
+
+
+def _hidden_residues(network: HeliconForMaskedLM, recipe: EvaluateRecipe) -> _Answer:
+    _refuse_predictions(recipe)
+    if recipe.intervals is not None:
+        raise InputError(f"intervals: {recipe.model} reads proteins, no genome; leave them out")
+    found = hidden_residues(
+        network.eval(),
+        recipe.data,
+        sequence=recipe.sequence,
+        rate=recipe.mask_rate,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        fit_on=recipe.fit_on,
+    )
+    baselines = tuple(found.baselines)
+    return _Answer(found.residues, "residues", Scores(found.metrics), None, baselines)
 
 
 def _refuse_predictions(recipe: EvaluateRecipe) -> None:
     if recipe.predictions is not None:
-        raise InputError("predictions: this model gives a number for every base; leave it out")
+        raise InputError("predictions: this model gives a number for every letter; leave it out")
 
 
 def _stretches(genome: Genome, recipe: EvaluateRecipe, part: str | None) -> Intervals:

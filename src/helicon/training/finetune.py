@@ -12,19 +12,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from helicon.data.residue_labels import is_fasta
+from helicon.errors import InputError
 from helicon.files import sha256
 from helicon.models.heads import HeadKind, Pooling
-from helicon.models.hub import HeliconPreTrainedModel, load
-from helicon.training.annotated import genome_target, read_annotated
+from helicon.models.hub import HeliconPreTrainedModel, load, untrained
+from helicon.models.registry import SIZES
+from helicon.training.annotated import check_genome, genome_target, read_annotated
+from helicon.training.contact_data import read_contacts
+from helicon.training.contact_scores import MEASURES
+from helicon.training.contacts import MONITOR, ContactJob
 from helicon.training.devices import Precision
 from helicon.training.finetune_recipe import FinetuneRecipe, FinetuneSettings
 from helicon.training.finetune_result import FinetuneResult
 from helicon.training.finetune_run import Work
 from helicon.training.jobs import GenomeJob, Job, TableJob
 from helicon.training.labelled_genome import LabelledGenome
-from helicon.training.labelled_tables import read_tables
+from helicon.training.labelled_residues import read_labelled_residues
+from helicon.training.labelled_tables import check_strands, read_labelled, read_tables
 from helicon.training.recipe import values_of
+from helicon.training.residue_job import ResidueJob
 from helicon.training.schedule import Schedule
+from helicon.training.scoring import choose_monitor
 from helicon.training.settings import launch
 from helicon.training.supervised import ClassWeights
 from helicon.training.targets import TaskName
@@ -43,6 +52,7 @@ def finetune(
     sequence: str = "sequence",
     task: TaskName = "auto",
     labels: Path | None = None,
+    mask: Path | None = None,
     feature: str = "CDS",
     sites: bool = False,
     by: Literal["strand", "name"] = "strand",
@@ -60,6 +70,10 @@ def finetune(
     pool: Pooling | None = None,
     dropout: float = 0.1,
     backbone_dropout: float | None = None,
+    separation: int | None = None,
+    pair_crop: int | None = None,
+    pair_width: int | None = None,
+    pair_blocks: int | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     minutes: float | None = None,
@@ -95,14 +109,18 @@ def finetune(
 
     Args:
         model: a named size, a run folder, a model folder, or a Hugging Face id.
-        train: CSV, TSV, Parquet or FASTA with labels; or, with `labels`, a genome (FASTA).
+        train: CSV, TSV, Parquet or FASTA with labels; or, with `labels`, a genome (FASTA); or, for
+            the task `contacts`, proteins with coordinates or contacts (ProteinNet, JSON, Parquet).
         out: the run folder to write.
         target: the label column, or several with commas between.
         valid: table to choose the best checkpoint on; without it, a part of `train` is held out.
         test: table to measure the final model on, once.
         sequence: the column of sequences.
-        task: what the labels are; `auto` looks at them.
-        labels: GFF3, GTF, BED, bedGraph or bigWig file with labels of the genome's positions.
+        task: what the labels are; `auto` looks at them. `contacts` learns which residues of a
+            protein touch each other.
+        labels: GFF3, GTF, BED, bedGraph or bigWig file with labels of the genome's positions; or a
+            FASTA file with one character a residue for each of the sequences of `train`.
+        mask: labels of residues: FASTA file of 1 for residues that count and 0 for others.
         feature: type of GFF feature whose bases are labelled.
         sites: GFF only: also label the codons at which coding sequences start and stop.
         by: BED only: what gives the class, the strand or the name.
@@ -127,6 +145,11 @@ def finetune(
             If not given, `mean` for the linear probe and else `attention`.
         dropout: probability, before each linear layer of the head.
         backbone_dropout: probability in the backbone; if not given, what the model has.
+        separation: contacts: residues that a pair is apart at least, to be learned; 6 if not given.
+        pair_crop: contacts: rows and columns of the random crops of larger maps in training; 256 if
+            not given. Validation and tests are of whole maps.
+        pair_width: contacts: channels of a pair in the head; 32 if not given.
+        pair_blocks: contacts: residual blocks of the head; 10 if not given.
         steps: optimiser steps; without it, `epochs` and `minutes`, decided from the data.
         epochs: passes over the training data, in place of steps.
         minutes: time to train, in place of steps. After the first seconds it becomes a number of
@@ -144,7 +167,8 @@ def finetune(
         patience: validations without improvement after which training stops.
         monitor: measure on validation data that chooses the checkpoint; if not given, MCC for
             classes, mean AUROC for several labels, Spearman correlation for numbers (Pearson for
-            positions). `loss` is another choice.
+            positions), precision of the L most probable long-range contacts. `loss` is another
+            choice.
         class_weights: weight of rare classes in the loss: all examples alike, all classes the same
             total, or half of that way (`sqrt`).
         reverse_complement: train on both strands, drawn anew for every sequence and epoch. If not
@@ -169,12 +193,8 @@ def finetune(
         WorkError: the loss is not finite, or the disk is full.
     """
     recipe = FinetuneRecipe.of(locals())
-    source = load(model)
-    if recipe.labels is not None:
-        data, notes = read_annotated(recipe, source.backbone.receptive_field)
-        job: Job = GenomeJob(data, genome_target(data), notes)
-    else:
-        job = TableJob(read_tables(recipe, source.backbone.alphabet))
+    source = _source(model, recipe)
+    job = _job(recipe, source)
     return _run(job, source, values_of(recipe), recipe.hashes(), Path(out), recipe, resume)
 
 
@@ -206,7 +226,35 @@ def finetune_genome(
     }
     job = GenomeJob(data, genome_target(data))
     hashes = {"train": data.genome.sha256}
-    return _run(job, load(model), options, hashes, Path(out), settings, resume)
+    return _run(job, _source(model, settings), options, hashes, Path(out), settings, resume)
+
+
+def _job(recipe: FinetuneRecipe, source: HeliconPreTrainedModel) -> Job:
+    """What is to be learned: it follows from the files."""
+    alphabet = source.backbone.alphabet
+    check_strands(
+        alphabet, reverse_complement=recipe.reverse_complement, rc_average=recipe.rc_average
+    )
+    if recipe.task == "contacts":
+        monitor = choose_monitor(recipe.monitor, MONITOR, MEASURES)
+        return ContactJob(read_contacts(recipe, alphabet, monitor))
+    if recipe.labels is not None and not is_fasta(recipe.labels):
+        check_genome(recipe, alphabet)
+        data, notes = read_annotated(recipe, source.backbone.receptive_field)
+        return GenomeJob(data, genome_target(data), notes)
+    if recipe.labels is not None:
+        return ResidueJob(read_labelled_residues(recipe, alphabet))
+    train = read_labelled(recipe.train, recipe, alphabet)
+    if train.spelled and recipe.task == "auto":
+        return ResidueJob(read_labelled_residues(recipe, alphabet))
+    if recipe.mask is not None:
+        raise InputError(f"mask: {recipe.train} has no labels of residues; leave it out")
+    return TableJob(read_tables(recipe, alphabet, train))
+
+
+def _source(model: str, settings: FinetuneSettings) -> HeliconPreTrainedModel:
+    """The model to adapt; from scratch, published weights of a named size are not fetched."""
+    return untrained(model) if settings.scratch and model in SIZES else load(model)
 
 
 def _run(

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from helicon.archives import through
 from helicon.errors import InputError
 from helicon.files import sha256
 from helicon.models.heads import HeadKind, Pooling
@@ -27,7 +28,9 @@ _ROWS_SEEN = 100_000
 #: ... with at least and at most so many epochs.
 _FEWEST_EPOCHS, _MOST_EPOCHS = 4, 30
 #: Options that name files which the run reads.
-_PATHS = ("train", "valid", "test", "labels", "intervals")
+_PATHS = ("train", "valid", "test", "labels", "mask", "intervals")
+#: Options of the task contacts alone.
+_OF_PAIRS = ("separation", "pair_crop", "pair_width", "pair_blocks")
 #: Validations in a run.
 _EVALUATIONS = 20
 
@@ -46,6 +49,10 @@ class FinetuneSettings:
     pool: Pooling | None = None
     dropout: float = 0.1
     backbone_dropout: float | None = None
+    separation: int | None = None
+    pair_crop: int | None = None
+    pair_width: int | None = None
+    pair_blocks: int | None = None
     steps: int | None = None
     epochs: float | None = None
     minutes: float | None = None
@@ -78,7 +85,7 @@ class FinetuneSettings:
             raise InputError(f"give one of steps, epochs and minutes, not {' and '.join(given)}")
         if self.epochs is not None and not self.epochs > 0:
             raise InputError(f"epochs: must be more than 0, not {self.epochs}")
-        for name in ("batch_size", "seeds", "lora", "patience"):
+        for name in ("batch_size", "seeds", "lora", "patience", *_OF_PAIRS):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name}: must be at least 1, not {value}")
@@ -86,6 +93,9 @@ class FinetuneSettings:
             raise InputError(
                 f"validation_fraction: must be between 0 and 1, not {self.validation_fraction}"
             )
+        given = [name for name in _OF_PAIRS if getattr(self, name) is not None]
+        if given and self.task != "contacts":
+            raise InputError(f"{given[0]}: is of the task contacts; name it, or leave this out")
         if self.lora is not None and self.freeze:
             raise InputError("give freeze or lora, not both")
         if self.scratch and (self.freeze or self.lora is not None):
@@ -100,7 +110,13 @@ class FinetuneSettings:
     def head_settings(self) -> HeadSettings:
         """The new part of the network."""
         pool = self.pool or ("mean" if self.is_probe else "attention")
-        return HeadSettings(pool, self.head, self.dropout, self.backbone_dropout)
+        usual = HeadSettings(pool, self.head, self.dropout, self.backbone_dropout)
+        return replace(
+            usual,
+            pair_width=self.pair_width or usual.pair_width,
+            pair_blocks=self.pair_blocks or usual.pair_blocks,
+            pair_separation=self.separation or usual.pair_separation,
+        )
 
     def loop(self, steps_per_epoch: int, default_epochs: float) -> LoopSettings:
         """Settings of the fit loop, with epochs turned into steps.
@@ -147,6 +163,7 @@ class FinetuneRecipe(FinetuneSettings):
     test: Path | None = None
     sequence: str = "sequence"
     labels: Path | None = None
+    mask: Path | None = None
     feature: str = "CDS"
     sites: bool = False
     by: Literal["strand", "name"] = "strand"
@@ -166,28 +183,34 @@ class FinetuneRecipe(FinetuneSettings):
                 raise InputError(f"{name}: must be at least 1, not {value}")
         if self.context is not None and self.context < 0:
             raise InputError(f"context: must not be negative, not {self.context}")
+        if self.labels is not None and self.task == "contacts":
+            raise InputError("labels: are of a genome; contacts stand in the file of structures")
         if self.labels is None:
-            self._check_table()
+            self.refuse_genome_options()
         elif self.valid is not None or self.test is not None:
             raise InputError(
-                "valid and test are tables; with labels the genome is divided by intervals, "
-                "valid_chromosomes and test_chromosomes, or split_block"
+                "valid and test are tables; with labels a genome is divided by intervals, "
+                "valid_chromosomes and test_chromosomes, or split_block, and residues by the "
+                "headers of the labels (SET=test)"
             )
         elif self.intervals is not None and (self.valid_chromosomes or self.test_chromosomes):
             raise InputError("give intervals, whose file names the split, or chromosomes")
 
-    def _check_table(self) -> None:
-        """Refuse options that would silently do nothing."""
+    def refuse_genome_options(self) -> None:
+        """Refuse options that would silently do nothing without labels of a genome."""
         names = ("intervals", "valid_chromosomes", "test_chromosomes", "labelled_windows")
         if given := [name for name in names if getattr(self, name) is not None]:
             raise InputError(f"{given[0]} divides a genome; give its labels too, or leave it out")
+        if self.labels is None and self.mask is not None and self.task != "auto":
+            raise InputError("mask: is of labels of residues; leave it out, or the task")
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Self:
         """Pick the recipe out of a function's arguments; texts serve as paths."""
         values = {f.name: arguments[f.name] for f in fields(cls)}
         for name in _PATHS:
-            values[name] = None if values[name] is None else Path(values[name])
+            if values[name] is not None:
+                values[name] = through(Path(values[name]), f"file to read ({name})")
         return cls(**values)
 
     def hashes(self) -> dict[str, str]:

@@ -15,6 +15,13 @@ _PARTS = ("validation", "test")
 #: What a person wants to see first, of any problem.
 _SHOWN = ("mcc", "accuracy", "macro_f1", "mean_auroc", "mean_average_precision", "spearman")
 _SHOWN_TOO = ("auroc", "pearson", "rmse", "r2")
+#: ... and of contacts, where all would fill three lines.
+_OF_CONTACTS = (
+    "long_precision_l",
+    "long_precision_l5",
+    "medium_precision_l",
+    "short_precision_l",
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class FinetuneResult:
 
     def _measures(self, part: str) -> str:
         found = self.scores[part].metrics
-        names = [name for name in (*_SHOWN, *_SHOWN_TOO) if name in found]
+        names = [name for name in (*_SHOWN, *_SHOWN_TOO, *_OF_CONTACTS) if name in found]
         if not self.runs:
             return "  ".join(f"{name} {found[name]:.4f}" for name in names)
         values = ((name, self.spread[part][name]) for name in names)

@@ -13,24 +13,25 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
+from helicon.alphabet import DNA
 from helicon.files import write_aside
 from helicon.models.hub import (
-    HeliconForSequenceClassification,
     HeliconPreTrainedModel,
     Metric,
     ModelCard,
+    is_untrained,
     save,
 )
-from helicon.models.registry import SIZES
 from helicon.training.adapt import LowRank, Supervised, adapt, fold_unit, freeze
 from helicon.training.devices import resolve_precision
 from helicon.training.finetune_recipe import FinetuneSettings, numbered
 from helicon.training.finetune_result import FinetuneResult
 from helicon.training.jobs import Job, TableJob
 from helicon.training.loop import fit
-from helicon.training.probe import fit_probe, pooled_features
+from helicon.training.probe import fit_probe
 from helicon.training.provenance import provenance, versions
 from helicon.training.recipe import values_of
+from helicon.training.residue_job import ResidueJob
 from helicon.training.run import RunFolder
 from helicon.training.scoring import Scores, write_parquet
 
@@ -72,8 +73,10 @@ class Work:
         with self._open(out, settings) as folder:
             if folder.resumed and folder.results.exists():
                 return FinetuneResult.read(out)
-            probe = settings.is_probe and isinstance(self.job, TableJob)
-            trained = self._probe(folder, settings) if probe else self._train(folder, settings)
+            if settings.is_probe and isinstance(self.job, TableJob | ResidueJob):
+                trained = self._probe(self.job, folder, settings)
+            else:
+                trained = self._train(folder, settings)
             scores = self._measure(trained.model, folder, settings)
             if self.job.target.problem == "regression":
                 fold_unit(trained.model, self.job.target)
@@ -119,7 +122,8 @@ class Work:
         lines = self.job.notes(settings)
         head = settings.head_settings
         pooled = f" over {head.pool} pooling" if self.job.kind == "sequence" else ""
-        if settings.is_probe and self.job.kind == "sequence":
+        said = "pair head" if self.job.kind == "pair" else f"{head.head} head"
+        if settings.is_probe and isinstance(self.job, TableJob | ResidueJob):
             of = " of random weights" if self._is_fresh(settings) else ""
             probe = f"linear probe{of}{pooled}; its penalty is chosen on validation data"
             return [*lines, probe]
@@ -135,7 +139,7 @@ class Work:
             *lines,
             f"train {self._what(settings)}: {length} of {self.job.batch_size(settings)} "
             f"at a time, learning rate {loop.lr:g} ({loop.schedule}), {precision}",
-            f"{head.head} head{pooled}; the best {task.monitor} on validation data is kept",
+            f"{said}{pooled}; the best {task.monitor} on validation data is kept",
         ]
 
     def _what(self, settings: FinetuneSettings) -> str:
@@ -146,12 +150,13 @@ class Work:
         return "from random weights" if self._is_fresh(settings) else "all weights"
 
     def _is_fresh(self, settings: FinetuneSettings) -> bool:
-        """Whether weights are drawn by the seed: those of a named size are nobody's."""
-        return settings.scratch or self.options["model"] in SIZES
+        """Whether weights are drawn by the seed: nobody's, if the size has no published ones."""
+        return settings.scratch or is_untrained(self.options["model"])
 
     def _open(self, out: Path, settings: FinetuneSettings) -> RunFolder:
         recipe = {
             "verb": "finetune",
+            "unit": "bases" if self.source.backbone.alphabet is DNA else "residues",
             "recipe": {**self.options, **values_of(settings)},
             "data": dict(self.hashes),
             "versions": versions(),
@@ -179,33 +184,28 @@ class Work:
         done = fit(model, task, loop, folder, self.fabric)
         if adapters is not None:
             adapters.merge()
-        fields = ("planned_steps", "bases", "waited_seconds", "precision")
+        fields = ("planned_steps", "letters", "waited_seconds", "precision")
         extra = {name: getattr(done, name) for name in fields}
         return _Trained(model, task.monitor, done.steps, done.best_step, extra)
 
-    def _probe(self, folder: RunFolder, settings: FinetuneSettings) -> _Trained:
-        assert isinstance(self.job, TableJob)
-        data, target, task = self.job.data, self.job.target, self.job.task(settings)
-        head = settings.head_settings
+    def _probe(
+        self, job: TableJob | ResidueJob, folder: RunFolder, settings: FinetuneSettings
+    ) -> _Trained:
+        task = job.task(settings)
         model = adapt(
             self.source,
-            "sequence",
-            target,
-            head,
+            job.kind,
+            job.target,
+            settings.head_settings,
             scratch=self._is_fresh(settings),
             seed=settings.seed,
         )
-        assert isinstance(model, HeliconForSequenceClassification)
         self.fabric.to_device(model)
-        batch, both = 2 * task.batch_size, settings.rc_average
-        features = [
-            pooled_features(model, table, batch, both_strands=both)
-            for table in (data.train, data.valid)
-        ]
+        train, valid = job.examples(model, settings)
         probe = fit_probe(
-            (features[0], target.encode(data.train)),
-            (features[1], target.encode(data.valid)),
-            target,
+            train,
+            valid,
+            job.target,
             balanced=settings.class_weights != "none",
             monitor=task.monitor,
         )

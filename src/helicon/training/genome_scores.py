@@ -56,8 +56,8 @@ def genome_scores(
         watch: called with every batch of tiles, their outputs (n, length, K) in the unit of the
             data and their labels (n, length).
     """
-    tally: _Classes | _Values = (
-        _Classes(target) if data.annotation.kind == "classes" else _Values(target)
+    tally: ClassTally | _Values = (
+        ClassTally(target) if data.annotation.kind == "classes" else _Values(target)
     )
     for windows, outputs, labels in _labelled_tiles(model, data, intervals, both_strands):
         outputs = target.natural(outputs)
@@ -82,8 +82,12 @@ def _labelled_tiles(
         yield windows, outputs, labels
 
 
-class _Classes:
-    """Confusion matrix and loss of everything added."""
+class ClassTally:
+    """Confusion matrix and loss of everything added.
+
+    Args:
+        target: classes.
+    """
 
     def __init__(self, target: Target):
         self.target = target
@@ -91,6 +95,7 @@ class _Classes:
         self.loss = 0.0
 
     def add(self, outputs: Outputs, labels: NDArray) -> None:
+        """Add outputs (..., C) and classes (...), `IGNORE` where there is none."""
         known = labels != IGNORE
         truth, found = labels[known].astype(np.int64), outputs[known].astype(np.float64)
         chosen = np.take_along_axis(found, truth[:, None], axis=1)[:, 0]
@@ -98,6 +103,7 @@ class _Classes:
         self.matrix += metrics.confusion_matrix(truth, found.argmax(axis=1), len(self.matrix))
 
     def scores(self) -> Scores:
+        """Measures of everything added, all positions alike."""
         total = int(self.matrix.sum())
         loss = self.loss / total if total else math.nan
         found = metrics.classification_metrics(self.matrix, self.target.names)

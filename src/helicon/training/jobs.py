@@ -1,4 +1,4 @@
-"""The two kinds of fine-tuning: labelled sequences, and labelled positions of a genome.
+"""The kinds of fine-tuning: labelled sequences, residues, positions of a genome, and contacts.
 
 A job knows its data. It makes the task that the loop trains, and measures the finished model.
 """
@@ -13,15 +13,21 @@ from typing import Literal
 import polars as pl
 
 from helicon.data.tables import SequenceTable
+from helicon.models.hub import HeliconForSequenceClassification
 from helicon.training.adapt import Supervised
+from helicon.training.contacts import ContactJob
 from helicon.training.finetune_recipe import FinetuneSettings, default_batch, default_epochs
 from helicon.training.genome_scores import Runs
 from helicon.training.labelled_genome import LabelledGenome
 from helicon.training.labelled_tables import LabelledTables
+from helicon.training.probe import Examples, pooled_features
+from helicon.training.residue_job import ResidueJob
 from helicon.training.scoring import MONITORS, Scores, predictions
 from helicon.training.supervised import GenomeTask, SequenceTask
 from helicon.training.targets import Target
 
+#: Steps on a small table, where the length is not given.
+_FEWEST_STEPS = 200
 #: Bases of a batch of windows, where the batch size is not given.
 _GENOME_BATCH = 16_384
 #: Steps on a genome, where the length is not given: ten epochs within these bounds.
@@ -70,7 +76,17 @@ class TableJob:
 
     def epochs(self, steps_per_epoch: int) -> float:
         """Epochs, where the length is not given."""
-        return default_epochs(len(self.data.train))
+        return max(default_epochs(len(self.data.train)), _FEWEST_STEPS / steps_per_epoch)
+
+    def examples(self, model: Supervised, settings: FinetuneSettings) -> tuple[Examples, Examples]:
+        """Features and labels of training and validation rows, for a linear probe."""
+        assert isinstance(model, HeliconForSequenceClassification)
+        batch, both = 2 * self.batch_size(settings), settings.rc_average
+        train, valid = (
+            (pooled_features(model, table, batch, both_strands=both), self.target.encode(table))
+            for table in (self.data.train, self.data.valid)
+        )
+        return train, valid
 
     def parts(self) -> list[tuple[str, SequenceTable]]:
         """What the finished model is measured on, by name."""
@@ -93,12 +109,20 @@ class TableJob:
             line = f"a {yardstick.k}-mer regression: validation {measure} {yardstick.score:.3f}"
             opposite = f", {yardstick.opposite:.3f} if read on the opposite strand"
             lines.append("yardstick: " + line + opposite * (not math.isnan(yardstick.opposite)))
+        if (ridge := self.data.one_hot) is not None:
+            reached = ridge.scores["validation"].metrics["spearman"]
+            lines.append(
+                "yardstick: a one-hot ridge regression: validation Spearman correlation "
+                f"{reached:.3f} (penalty {ridge.alpha:g}, chosen on it)"
+            )
         if self.data.train.alphabet.complements:
             lines.append(f"train on both strands: {'yes' if self.strands(settings) else 'no'}")
         return lines
 
-    def baseline(self) -> dict[str, dict[str, float]]:
-        """The k-mer regression's result on the validation data, for the results."""
+    def baseline(self) -> dict[str, dict[str, object]]:
+        """What the one-hot ridge regression or the k-mer regression reaches, for the results."""
+        if self.data.one_hot is not None:
+            return {"one_hot_baseline": self.data.one_hot.as_dict()}
         if self.data.yardstick is None:
             return {}
         measure = MONITORS[self.target.problem]
@@ -159,4 +183,4 @@ class GenomeJob:
         return {}
 
 
-Job = TableJob | GenomeJob
+Job = TableJob | GenomeJob | ResidueJob | ContactJob

@@ -13,11 +13,12 @@ from helicon.data.tables import SequenceTable, read_table
 from helicon.errors import InputError
 from helicon.training.finetune_recipe import FinetuneRecipe
 from helicon.training.kmers import Yardstick, measure_yardstick
-from helicon.training.splits import hold_out, shared_sequences
+from helicon.training.one_hot import OneHotRidge, one_hot_ridge
+from helicon.training.splits import divide, hold_out, shared_sequences
 from helicon.training.targets import Target, find_target
 
 #: Held-out rows are the same for every seed of a run, so that seeds can be compared.
-_SPLIT_SEED = 0
+SPLIT_SEED = 0
 #: A table of real proteins has other letters than these within its first thousand.
 _SURELY_PROTEIN = 1_000
 
@@ -31,8 +32,10 @@ class LabelledTables:
         valid: rows to choose on.
         test: rows to measure the final model on, if any.
         target: what is predicted.
-        yardstick: what a k-mer regression reaches; `None` for several label columns.
+        yardstick: what a k-mer regression reaches; `None` for several label columns, or with
+            `one_hot`.
         notes: what was found and decided, a line each.
+        one_hot: what a one-hot ridge regression reaches, for numbers of proteins of one length.
     """
 
     train: SequenceTable
@@ -41,40 +44,69 @@ class LabelledTables:
     target: Target
     yardstick: Yardstick | None
     notes: tuple[str, ...]
+    one_hot: OneHotRidge | None = None
 
 
-def read_tables(recipe: FinetuneRecipe, alphabet: Alphabet) -> LabelledTables:
+def read_tables(recipe: FinetuneRecipe, alphabet: Alphabet, train: SequenceTable) -> LabelledTables:
     """Read the files of a recipe, checked so that nothing fails when training has begun.
+
+    Args:
+        recipe: names the files.
+        alphabet: that the model reads.
+        train: the training file, as `read_labelled` gives it.
 
     Raises:
         InputError: see `read_table`, `find_target` and `hold_out`; sequences of another alphabet;
             a class in validation or test that training lacks.
     """
-    train = _read(recipe.train, recipe, alphabet)
+    given = [recipe.valid, recipe.test]
+    files = [None if path is None else read_labelled(path, recipe, alphabet) for path in given]
+    train, valid, test, notes = divide(train, *files)
     target = find_target(train, recipe.task)
-    notes = [_described(train, target)]
-    if recipe.valid is not None:
-        valid = _read(recipe.valid, recipe, alphabet)
-        notes += _shared(train, valid, "validation")
+    notes = [_described(train, target), *notes]
+    if valid is not None:
+        notes += shared_note(train, valid, "validation")
     else:
         fraction = recipe.validation_fraction
-        rows, held = hold_out(train, target.encode(train), target, fraction, _SPLIT_SEED)
+        rows, held = hold_out(train, target.encode(train), target, fraction, SPLIT_SEED)
         train, valid = train.take(rows), train.take(held)
         notes.append(f"validation: {len(valid):,} rows held out of {len(rows) + len(held):,}")
-    test = None if recipe.test is None else _read(recipe.test, recipe, alphabet)
     if test is not None:
         target.encode(test)
-        notes += _shared(train, test, "test")
+        notes += shared_note(train, test, "test")
     labels = target.encode(train), target.encode(valid)
     _check_choice(valid, labels[1], target)
-    yardstick = _yardstick(train, valid, labels, target, alphabet)
-    return LabelledTables(train, valid, test, target, yardstick, tuple(notes))
+    ridge = None
+    if target.problem == "regression" and not alphabet.complements:
+        others = {"validation": valid, **({} if test is None else {"test": test})}
+        ridge = one_hot_ridge(train, others, target)
+    yardstick = _yardstick(train, valid, labels, target, alphabet) if ridge is None else None
+    return LabelledTables(train, valid, test, target, yardstick, tuple(notes), ridge)
 
 
-def _read(path: Path, recipe: FinetuneRecipe, alphabet: Alphabet) -> SequenceTable:
-    table = read_table(path, target=recipe.target, sequence=recipe.sequence, alphabet=alphabet)
+def read_labelled(path: Path, recipe: FinetuneRecipe, alphabet: Alphabet) -> SequenceTable:
+    """Read one file of labelled sequences of a recipe."""
+    table = read_table(
+        path, target=recipe.target, sequence=recipe.sequence, alphabet=alphabet, divided=True
+    )
     check_kind(table)
     return table
+
+
+def check_strands(
+    alphabet: Alphabet, *, reverse_complement: bool | None = None, rc_average: bool = False
+) -> None:
+    """Refuse options on the opposite strand where there is none.
+
+    Raises:
+        InputError: one is given for proteins.
+    """
+    given = {"reverse_complement": reverse_complement, "rc_average": rc_average}
+    for name, value in given.items():
+        if value and not alphabet.complements:
+            raise InputError(
+                f"{name}: this model reads proteins, which have one strand; leave it out"
+            )
 
 
 def check_kind(table: SequenceTable) -> None:
@@ -104,7 +136,8 @@ def _described(table: SequenceTable, target: Target) -> str:
     return f"data: {said} letters, {what[target.problem]}"
 
 
-def _shared(train: SequenceTable, other: SequenceTable, name: str) -> list[str]:
+def shared_note(train: SequenceTable, other: SequenceTable, name: str) -> list[str]:
+    """A line if sequences of another part also stand in the training data."""
     shared = shared_sequences(train, other)
     if not shared:
         return []

@@ -58,7 +58,8 @@ class Task(Protocol):
             world: number of processes.
 
         Returns:
-            Arrays by name. `input_ids` (B, L) is among them; its size is counted as bases.
+            Arrays by name. `input_ids` (B, L) is among them, and `attention_mask` (B, L), true at
+            letters, where there is padding; the letters are counted.
         """
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -91,7 +92,7 @@ class LoopState:
     waited: float = 0.0
     loss: float = 0.0
     weight: float = 0.0
-    bases: int = 0
+    letters: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class FitResult:
         last: `validate`'s result at the last step.
         seconds: time in the loop, over all starts of the run.
         waited_seconds: of these, time in which training waited for data.
-        bases: bases that the network was trained on.
+        letters: letters that the network was trained on, without padding.
         precision: `float32` or `bfloat16`, as used.
     """
 
@@ -117,7 +118,7 @@ class FitResult:
     last: dict[str, float]
     seconds: float
     waited_seconds: float
-    bases: int
+    letters: int
     precision: str
 
 
@@ -159,6 +160,7 @@ class _Fit:
         self.began = time.monotonic()  # shifted to the past by what earlier starts took
         self.given = model
         self.task, self.settings, self.run, self.fabric = task, settings, run, fabric
+        self.unit = str(run.recipe.get("unit", "bases"))
         # Sharding takes a module apart for good; the one that was given must stay usable.
         trained = copy.deepcopy(model) if settings.strategy == "fsdp" else model
         optimizer = torch.optim.AdamW(
@@ -183,7 +185,9 @@ class _Fit:
         if not self._finished():
             shown = self.fabric.is_global_zero
             label = self.run.path.name
-            with Progress(label, self.total, self.state.step, shown=shown) as self.progress:
+            with Progress(
+                label, self.total, self.state.step, shown=shown, unit=self.unit
+            ) as self.progress:
                 self._train()
         return self._result()
 
@@ -199,7 +203,7 @@ class _Fit:
                 batch = next(batches)
                 waited = time.monotonic() - began
                 self._step(self.state.step + 1, batch)
-                self._count(batch, waited, time.monotonic() - began)
+                self._count(waited, time.monotonic() - began)
                 self._report()
         finally:
             batches.close()
@@ -209,13 +213,13 @@ class _Fit:
         seed_torch(self.settings.seed, step, self.fabric.global_rank)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
-        sums = torch.zeros(2, device=self.fabric.device)
+        sums = torch.tensor([0.0, 0.0, sum(map(_letters, batches))], device=self.fabric.device)
         for micro, batch in enumerate(batches):
             more = micro + 1 < len(batches)
             with self.fabric.no_backward_sync(self.model, enabled=more):
                 loss, weight = self.task.loss(self.model, self.fabric.to_device(batch))
                 self.fabric.backward(loss)
-            sums += torch.stack([loss.detach(), weight.detach()])
+            sums[:2] += torch.stack([loss.detach(), weight.detach()])
         self.fabric.all_reduce(sums, reduce_op="sum")
         self._divide_gradients(sums[1])
         limit = self.settings.clip or math.inf
@@ -233,12 +237,10 @@ class _Fit:
         grads = [p.grad for p in self.model.parameters() if p.grad is not None]
         torch._foreach_mul_(grads, factor)
 
-    def _count(self, batches: list[dict[str, Tensor]], waited: float, seconds: float) -> None:
-        bases = sum(batch["input_ids"].numel() for batch in batches) * self.fabric.world_size
+    def _count(self, waited: float, seconds: float) -> None:
         self.state.step += 1
-        self.state.bases += bases
         self.state.waited += waited
-        self.window = (self.window[0] + bases, self.window[1] + seconds)
+        self.window = (self.window[0], self.window[1] + seconds)
 
     def _report(self) -> None:
         """Log, validate and write a checkpoint where they are due after a step."""
@@ -262,13 +264,15 @@ class _Fit:
         steps = [step for step, _ in self.pending]
         rows = torch.stack([sums for _, sums in self.pending]).tolist()
         self.pending = []
-        for step, (loss, weight, norm) in zip(steps, rows, strict=True):
+        for step, (loss, weight, letters, norm) in zip(steps, rows, strict=True):
             if not math.isfinite(loss):
                 raise WorkError(self._broken("loss", loss, step))
             if not math.isfinite(norm):
                 raise WorkError(self._broken("gradient", norm, step))
             self.state.loss += loss
             self.state.weight += weight
+            self.state.letters += int(letters)
+            self.window = (self.window[0] + int(letters), self.window[1])
         if self.state.weight and self.window[1]:
             loss = self.state.loss / self.state.weight
             self.progress.numbers(loss, self.window[0] / self.window[1])
@@ -286,7 +290,7 @@ class _Fit:
         )
 
     def _log(self) -> None:
-        bases, seconds = self.window
+        letters, seconds = self.window
         loss = self.state.loss / self.state.weight if self.state.weight else math.nan
         self.run.append(
             {
@@ -294,8 +298,8 @@ class _Fit:
                 "kind": "train",
                 "loss": loss,
                 "lr": self._learning_rate(self.state.step),
-                "bases": self.state.bases,
-                "bases_per_second": bases / max(seconds, 1e-9),
+                self.unit: self.state.letters,
+                f"{self.unit}_per_second": letters / max(seconds, 1e-9),
                 "seconds": self._seconds(),
             }
         )
@@ -411,7 +415,7 @@ class _Fit:
             last=state.last,
             seconds=state.seconds,
             waited_seconds=state.waited,
-            bases=state.bases,
+            letters=state.letters,
             precision=resolve_precision(self.settings.precision, self.settings.accelerator),
         )
 
@@ -443,3 +447,9 @@ class _Fit:
 
     def _seconds(self) -> float:
         return time.monotonic() - self.began
+
+
+def _letters(batch: dict[str, Tensor]) -> int:
+    """Letters in a batch, without padding."""
+    mask = batch.get("attention_mask")
+    return batch["input_ids"].numel() if mask is None else int(mask.sum())

@@ -52,7 +52,7 @@ class MaskedTask:
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """See `helicon.training.loop.Task`."""
-        mean, weight, _ = _run(model, batch)
+        mean, weight, _ = run_masked(model, batch)
         return mean * weight, weight
 
     def validate(self, model: nn.Module) -> dict[str, float]:
@@ -86,7 +86,7 @@ def masked_scores(
         arrays = _batch(ids, Masking(rate), rng)
         batch = {key: torch.from_numpy(value).to(device) for key, value in arrays.items()}
         with torch.no_grad():
-            sums = _run(model, batch)
+            sums = run_masked(model, batch)
         mean, targets, hits = (float(value) for value in sums)
         total, weight, right = total + mean * targets, weight + targets, right + hits
     count = max(weight, 1)
@@ -113,6 +113,7 @@ def _batch(ids: Ids, masking: Masking, rng: np.random.Generator) -> Batch:
     return batch
 
 
-def _run(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+def run_masked(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """What `masked_lm_loss` gives for a model's logits on a batch."""
     output = model(input_ids=batch["input_ids"].long(), attention_mask=batch.get("attention_mask"))
     return masked_lm_loss(output.logits, batch["targets"], batch.get("weights"))

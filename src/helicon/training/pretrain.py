@@ -1,116 +1,72 @@
-"""Pretraining: a genome goes in, a language model comes out, with what it was measured to know."""
+"""Pretraining: sequences go in, a language model comes out, with what it was measured to know."""
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 import torch
 from lightning_fabric import Fabric
 
-from helicon.data.catalogue import DATASETS, find
-from helicon.data.example import example_genome
-from helicon.data.genome import Genome
-from helicon.data.intervals import SPLITS, Intervals, read_bed, split_blocks, split_chromosomes
-from helicon.data.sampling import Windows, WindowSampler
+from helicon.alphabet import DNA
+from helicon.data.clusters import ClusterBy
 from helicon.errors import InputError
-from helicon.files import existing_file, sha256
+from helicon.files import sha256
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, Metric, ModelCard, load, save
 from helicon.models.registry import SIZES, configured
 from helicon.objectives.masked_lm import Replacement
-from helicon.training.baselines import MarkovScore, markov_baselines
+from helicon.training.baselines import MarkovScore
 from helicon.training.devices import Precision
-from helicon.training.loop import FitResult, fit
-from helicon.training.masked import MaskedTask, masked_scores, spread_windows
+from helicon.training.loop import FitResult, Task, fit
+from helicon.training.pretrain_genome import GenomeCorpus
+from helicon.training.pretrain_proteins import ProteinCorpus
+from helicon.training.pretrain_recipe import PretrainRecipe
+from helicon.training.pretrain_result import PretrainResult, Proteins
 from helicon.training.provenance import provenance, versions
-from helicon.training.recipe import Option, PretrainRecipe, to_toml, values_of
+from helicon.training.recipe import Option, to_toml, values_of
 from helicon.training.run import RunFolder
 from helicon.training.schedule import Schedule
 from helicon.training.settings import launch
 
 #: Steps of a run that states no length.
 DEFAULT_STEPS = 10_000
-#: Highest order of the Markov models that a run is compared with.
-_ORDER = 5
 
 
-@dataclass(frozen=True)
-class PretrainResult:
-    """What came of pretraining.
+class Corpus(Protocol):
+    """What a run reads, split in parts.
 
     Attributes:
-        run: the run folder.
-        model: the model folder.
-        steps: optimiser steps done.
-        best_step: the step whose weights were kept: the best on validation windows.
-        validation: loss (nats a base), accuracy and perplexity on hidden bases; empty without a
-            validation part.
-        test: the same on test windows, looked at once; empty without a test part.
-        baselines: Markov models fitted on the training part, scored on the test windows (the
-            validation windows without a test part).
-        parameters: trained values of the model.
-        receptive_field: positions that an output depends on; `None` for the whole sequence.
-        bases: bases that the model was trained on, repeats counted.
-        split: bases in each part of the data.
-        seconds: time in training, over all starts of the run.
-        bases_per_second: `bases` over `seconds`, validation and checkpoints included.
-        waited_seconds: of `seconds`, time in which training waited for data.
-        precision: `float32` or `bfloat16`, as used.
-        provenance: seed, hashes of the data, commit, versions, machine, time, memory.
+        path: the file.
+        unit: what its letters are, `bases` or `residues`.
+        about: what it is, `DNA` or `proteins`.
+        split: letters in each part.
+        proteins: what the proteins are, if they are.
     """
 
-    run: Path
-    model: Path
-    steps: int
-    best_step: int
-    validation: dict[str, float]
-    test: dict[str, float]
-    baselines: list[MarkovScore]
-    parameters: int
-    receptive_field: int | None
-    bases: int
+    path: Path
+    unit: str
+    about: str
     split: dict[str, int]
-    seconds: float
-    bases_per_second: float
-    waited_seconds: float
-    precision: str
-    provenance: dict[str, Any]
+    proteins: Proteins | None
 
     @property
-    def summary(self) -> str:
-        """A few lines for a person: the model's numbers above those of the Markov models."""
-        rows = [(part, getattr(self, part)) for part in ("validation", "test")]
-        lines = [
-            f"{part:<17} accuracy {score['accuracy']:.4f}  perplexity {score['perplexity']:.4f}"
-            for part, score in rows
-            if score
-        ]
-        lines += [
-            f"Markov, order {b.order:<3} accuracy {b.accuracy:.4f}  perplexity {b.perplexity:.4f}"
-            for b in self.baselines
-            if b.order in (0, _ORDER)
-        ]
-        lines.append(
-            f"{self.steps:,} steps in {self.seconds:,.0f} s ({self.bases_per_second:,.0f} bases a "
-            f"second, {self.precision}); the best was step {self.best_step:,}"
-        )
-        return "\n".join([*lines, f"model: {self.model}"])
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of everything that is read."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self) | {"run": str(self.run), "model": str(self.model)}
+    @property
+    def task(self) -> Task:
+        """What to train."""
 
-    @classmethod
-    def read(cls, run: Path) -> PretrainResult:
-        """Read the results of a finished run."""
-        values = json.loads((run / "results.json").read_text(encoding="utf-8"))
-        del values["verb"]
-        baselines = [MarkovScore(**score) for score in values.pop("baselines")]
-        places = {"run": run, "model": run / "model"}
-        return cls(**(values | places), baselines=baselines)
+    @property
+    def batches_per_epoch(self) -> float:
+        """Batches of one process in a pass over the training part."""
+
+    def test(self, network: HeliconForMaskedLM) -> dict[str, float]:
+        """Measure on the test part; empty where there is none."""
+
+    def baselines(self) -> list[MarkovScore]:
+        """Markov models fitted on the training part, scored on what the model is."""
 
 
 def pretrain(
@@ -123,8 +79,11 @@ def pretrain(
     steps: int | None = None,
     epochs: float | None = None,
     minutes: float | None = None,
-    length: int = 1024,
-    batch_size: int = 32,
+    length: int | None = None,
+    batch_size: int | None = None,
+    max_tokens: int | None = None,
+    max_sequences: int | None = None,
+    crop: int | None = None,
     accumulate: int = 1,
     lr: float = 1e-3,
     weight_decay: float = 0.01,
@@ -132,18 +91,25 @@ def pretrain(
     warmup: float = 0.05,
     floor: float = 0.01,
     clip: float = 1.0,
-    mask_rate: float = 0.10,
-    replacement: Replacement = "mask",
-    soft_weight: float = 1.0,
+    mask_rate: float | None = None,
+    replacement: Replacement | None = None,
+    soft_weight: float | None = None,
     intervals: str | Path | None = None,
-    offsets: Literal["random", "head"] = "random",
-    reverse_complement: bool = True,
-    max_unknown: float = 0.5,
+    offsets: Literal["random", "head"] | None = None,
+    reverse_complement: bool | None = None,
+    max_unknown: float | None = None,
     validation: list[str] | None = None,
     test: list[str] | None = None,
-    split_block: int = 50_000,
-    validation_windows: int = 256,
-    test_windows: int = 2048,
+    split_block: int | None = None,
+    validation_windows: int | None = None,
+    test_windows: int | None = None,
+    sequence: str | None = None,
+    clusters: str | Path | None = None,
+    cluster_by: ClusterBy | None = None,
+    validation_fraction: float | None = None,
+    test_fraction: float | None = None,
+    validation_sequences: int | None = None,
+    test_sequences: int | None = None,
     eval_every: int | None = None,
     checkpoint_every: int | None = None,
     patience: int | None = None,
@@ -155,15 +121,18 @@ def pretrain(
     strategy: str = "auto",
     resume: bool = False,
 ) -> PretrainResult:
-    """Train a language model on a genome, and measure it on parts that it has not seen.
+    """Train a language model on a genome or on proteins, and measure it on parts not seen.
 
-    The genome is split by position: by the BED file `intervals`, else by the chromosomes named in
-    `validation` and `test`, else in blocks of `split_block` bases (80, 10 and 10 %). The best
-    weights on validation windows are kept; test windows are looked at once, at the end.
+    The model decides which of the two is read, and which options there are. A genome is split by
+    position: by the BED file `intervals`, else by the chromosomes named in `validation` and `test`,
+    else in blocks of `split_block` bases (80, 10 and 10 %). Proteins are split by cluster, so that
+    no near-duplicate of a training sequence is measured on. The best weights on the validation
+    part are kept; the test part is looked at once, at the end.
 
     Args:
-        data: FASTA file (plain, gzip or bgzip), `example` for the embedded genome, or the name of
-            a file of a data set, such as `hg38/hg38.ml.fa.gz`.
+        data: a genome: FASTA file (plain, gzip or bgzip), `example` for the embedded one, or the
+            name of a file of a data set, such as `hg38/hg38.ml.fa.gz`. Proteins: FASTA, CSV, TSV or
+            Parquet file, plain or gzip.
         out: the run folder to write.
         model: a named size to start from random weights, or a run folder, model folder or Hugging
             Face id whose training goes on.
@@ -173,8 +142,13 @@ def pretrain(
         epochs: passes over the training part, in place of steps.
         minutes: time to train, in place of steps. After the first seconds it becomes a number of
             steps, which the run folder records.
-        length: bases of a window.
-        batch_size: windows in a batch, in each process.
+        length: genome: bases of a window; 1,024 if not given.
+        batch_size: genome: windows in a batch, in each process; 32 if not given.
+        max_tokens: proteins: most positions in a batch, padding counted, in each process; 16,384 if
+            not given. A longer protein makes a batch of its own.
+        max_sequences: proteins: most sequences in a batch; 1,024 if not given.
+        crop: proteins: longest stretch to train on; a longer protein gives a stretch drawn anew
+            in every epoch. Nothing is cropped if not given.
         accumulate: batches in an optimiser step.
         lr: highest learning rate.
         weight_decay: of matrices and kernels; biases and normalisations are not decayed.
@@ -182,25 +156,45 @@ def pretrain(
         warmup: steps of warm-up, or below 1 the share of all steps.
         floor: last learning rate over the highest.
         clip: largest norm of the gradient; 0 for no limit.
-        mask_rate: share of the bases to predict.
-        replacement: what stands in their place: the mask symbol; in a tenth of the cases a random
-            base and in a tenth the base itself; or what the published ConvNova code does, which
-            also needs `backbone.mask_reads_as` to be N, and had a rate of 0.15.
-        soft_weight: weight in the loss of lower-case bases (repeats), 0 to 1.
-        intervals: BED file of the stretches to draw windows from, whose fourth column says `train`,
-            `valid` or `test`.
-        offsets: draw windows anywhere in the intervals, or take the first bases of each.
-        reverse_complement: read each window from a strand drawn at random.
-        max_unknown: share of N above which a window is drawn again.
-        validation: chromosomes to choose the best weights on.
-        test: chromosomes to measure on at the end.
-        split_block: bases of a block, where the genome is split in blocks.
-        validation_windows: windows of a validation, evenly spread over the part.
-        test_windows: windows of the test, evenly spread over the part.
+        mask_rate: share of the letters to predict; 0.10 of a genome and 0.15 of proteins if not
+            given.
+        replacement: what stands in their place: the mask symbol (`mask`, for a genome if not
+            given); in a tenth of the cases a random letter and in a tenth the letter itself
+            (`80-10-10`); what the published CARP code does, which is the same with a fixed number
+            of targets in each sequence and another letter than was there (`carp`, for proteins if
+            not given); or what the published ConvNova code does (`official`), which also needs
+            `backbone.mask_reads_as` to be N, and had a rate of 0.15.
+        soft_weight: genome: weight in the loss of lower-case bases (repeats), 0 to 1; 1 if not
+            given.
+        intervals: genome: BED file of the stretches to draw windows from, whose fourth column says
+            `train`, `valid` or `test`.
+        offsets: genome: draw windows anywhere in the intervals (`random`, if not given), or take
+            the first bases of each (`head`).
+        reverse_complement: genome: read each window from a strand drawn at random; yes if not
+            given.
+        max_unknown: genome: share of N above which a window is drawn again; 0.5 if not given.
+        validation: genome: chromosomes to choose the best weights on.
+        test: genome: chromosomes to measure on at the end.
+        split_block: genome: bases of a block, where it is split in blocks; 50,000 if not given.
+        validation_windows: genome: windows of a validation, evenly spread over the part; 256 if
+            not given.
+        test_windows: genome: windows of the test, evenly spread over the part; 2,048 if not given.
+        sequence: proteins: column of sequences of a table; `sequence` if not given.
+        clusters: proteins: table that names the cluster of every sequence, two columns with a tab
+            between (`name, cluster`, or `representative, member` of MMseqs2).
+        cluster_by: proteins, without `clusters`: sequences that share k-mers are a cluster
+            (`kmers`, if not given), the headers say `cluster=NAME` (`header`), or each sequence is
+            one (`none`, for a set of representatives such as UniRef50).
+        validation_fraction: proteins: share of the residues to choose the best weights on; 0.05 if
+            not given.
+        test_fraction: proteins: share of the residues to measure on at the end; 0.05 if not given.
+        validation_sequences: proteins: most sequences of a validation, evenly spread over the part;
+            1,024 if not given.
+        test_sequences: proteins: most sequences of the test, evenly spread; 8,192 if not given.
         eval_every: steps between validations; ten in the run if not given.
         checkpoint_every: steps between checkpoints; one with each validation if not given.
         patience: validations without improvement after which training stops; never if not given.
-        seed: of weights, windows, masks and dropout.
+        seed: of weights, order, masks and dropout.
         precision: `auto` is bfloat16 where the hardware multiplies in it, else float32.
         accelerator: `auto`, `cpu`, `cuda` or `mps`.
         devices: processes on each machine, one a device.
@@ -212,93 +206,39 @@ def pretrain(
         What was measured, and where the model is.
 
     Raises:
-        InputError: a file or an option is wrong, or `out` holds something else.
+        InputError: a file or an option is wrong or of the other kind of data, or `out` holds
+            something else.
         WorkError: the loss is not finite, or the disk is full.
     """
     recipe = PretrainRecipe.of(locals())
     began = time.monotonic()
-    genome = Genome.open(_located(recipe.data))
-    parts = _Parts(genome, recipe)
     network = _network(recipe)
+    recipe = recipe.resolved(network.backbone.alphabet)
+    _check_replacement(recipe, network)
+    corpus: Corpus
+    if network.backbone.alphabet is DNA:
+        corpus = GenomeCorpus(recipe)
+    else:
+        corpus = ProteinCorpus(recipe, network.backbone.alphabet)
     fabric = launch(recipe.loop(1))
     about = {
         "verb": recipe.verb,
+        "unit": corpus.unit,
         "recipe": values_of(recipe),
-        "data": _hashes(genome, recipe),
-        "split": parts.bases,
+        "data": _hashes(corpus, recipe),
+        "split": corpus.split,
         "versions": versions(),
     }
     with RunFolder.open(Path(out), about, resume=resume, rank=fabric.global_rank) as run:
         if run.resumed and run.results.exists():
             return PretrainResult.read(run.path)
-        task = MaskedTask(
-            parts.train, recipe.masking, accumulate=accumulate, validation=parts.validation
-        )
-        fitted = fit(network, task, recipe.loop(_steps(recipe, parts.train)), run, fabric)
-        return _finish(recipe, run, fabric, network, parts, fitted, time.monotonic() - began)
+        fitted = fit(network, corpus.task, recipe.loop(_steps(recipe, corpus)), run, fabric)
+        return _finish(recipe, run, fabric, network, corpus, fitted, time.monotonic() - began)
 
 
-class _Parts:
-    """The three parts of a genome, and the windows drawn from them."""
-
-    def __init__(self, genome: Genome, recipe: PretrainRecipe):
-        self.genome = genome
-        self.recipe = recipe
-        self.intervals = _split(genome, recipe)
-        self.bases = {name: int(part.lengths.sum()) for name, part in self.intervals.items()}
-        self.train = self._sampler("train")
-        self.validation = self._windows("validation", recipe.validation_windows)
-        self.test = self._windows("test", recipe.test_windows)
-
-    def _sampler(self, part: str) -> WindowSampler:
-        recipe = self.recipe
-        return WindowSampler(
-            self.genome,
-            self.intervals[part],
-            recipe.length,
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            reverse_complement=recipe.reverse_complement,
-            offsets=recipe.offsets,
-            max_unknown=recipe.max_unknown,
-            world=recipe.devices * recipe.nodes,
-        )
-
-    def _windows(self, part: str, most: int) -> tuple[WindowSampler, Windows] | None:
-        """Windows to measure on; `None` where there is no such part, or all of it is unknown."""
-        if part not in self.intervals or not len(self.intervals[part]):
-            return None
-        sampler = self._sampler(part)
-        windows = spread_windows(sampler.tiles(), most)
-        return (sampler, windows) if len(windows) else None
-
-
-def _located(path: Path) -> Path:
-    """The file that an option means: a path, the embedded example, or a catalogued file."""
-    if path.exists():
-        return path
-    if str(path) == "example":
-        return example_genome()
-    return find(str(path)) if path.parts[:1] and path.parts[0] in DATASETS else path
-
-
-def _split(genome: Genome, recipe: PretrainRecipe) -> dict[str, Intervals]:
-    if recipe.intervals is not None:
-        path = existing_file(_located(recipe.intervals), "BED file")
-        found = read_bed(path, genome)
-        if "train" not in found.split:
-            raise InputError(f"{path}: no interval says `train` in its fourth column; add it")
-        return {part: found.select(part) for part in SPLITS if part in found.split}
-    if recipe.validation:
-        return split_chromosomes(genome, recipe.validation, recipe.test or [])
-    return split_blocks(genome, block=recipe.split_block)
-
-
-def _hashes(genome: Genome, recipe: PretrainRecipe) -> dict[str, str]:
-    """SHA-256 of everything that the run reads."""
-    hashes = {"genome": genome.sha256}
-    if recipe.intervals is not None:
-        hashes["intervals"] = sha256(_located(recipe.intervals))
+def _hashes(corpus: Corpus, recipe: PretrainRecipe) -> dict[str, str]:
+    """SHA-256 of everything that the run reads, the model too."""
+    hashes = corpus.hashes
     for folder in (Path(recipe.model), Path(recipe.model) / "model"):
         if recipe.model not in SIZES and (folder / "model.safetensors").exists():
             hashes["model"] = sha256(folder / "model.safetensors")
@@ -314,29 +254,30 @@ def _network(recipe: PretrainRecipe) -> HeliconForMaskedLM:
     torch.manual_seed(recipe.seed)
     if recipe.model in SIZES:
         config = configured(recipe.model, **(recipe.backbone or {}))
-        network = HeliconForMaskedLM(HeliconConfig.of(config))
-    elif recipe.backbone:
+        return HeliconForMaskedLM(HeliconConfig.of(config))
+    if recipe.backbone:
         raise InputError(f"backbone: the weights of {recipe.model} fix its settings; leave it out")
-    else:
-        loaded = load(recipe.model)
-        if not isinstance(loaded, HeliconForMaskedLM):
-            raise InputError(
-                f"{recipe.model}: is a {type(loaded).__name__}, no language model; pretraining "
-                "goes on from language models alone"
-            )
-        network = loaded
+    loaded = load(recipe.model)
+    if not isinstance(loaded, HeliconForMaskedLM):
+        raise InputError(
+            f"{recipe.model}: is a {type(loaded).__name__}, no language model; pretraining "
+            "goes on from language models alone"
+        )
+    return loaded
+
+
+def _check_replacement(recipe: PretrainRecipe, network: HeliconForMaskedLM) -> None:
     reads = getattr(network.backbone.config, "mask_reads_as", None)
     if recipe.replacement == "official" and reads != "N":
         raise InputError(
             "replacement: `official` hides bases behind N; give backbone.mask_reads_as N too"
         )
-    return network
 
 
-def _steps(recipe: PretrainRecipe, train: WindowSampler) -> int:
+def _steps(recipe: PretrainRecipe, corpus: Corpus) -> int:
     if recipe.epochs is None:
         return recipe.steps or DEFAULT_STEPS
-    return max(1, round(recipe.epochs * train.steps_per_epoch / recipe.accumulate))
+    return max(1, round(recipe.epochs * corpus.batches_per_epoch / recipe.accumulate))
 
 
 def _finish(
@@ -344,60 +285,62 @@ def _finish(
     run: RunFolder,
     fabric: Fabric,
     network: HeliconForMaskedLM,
-    parts: _Parts,
+    corpus: Corpus,
     fitted: FitResult,
     seconds: float,
 ) -> PretrainResult:
     """Measure the best weights, and write the model and the results."""
-    held_out = parts.test or parts.validation
-    scored = [] if held_out is None else held_out[0].evaluation_batches(held_out[1])
-    test = masked_scores(network, *parts.test, recipe.mask_rate) if parts.test else {}
-    hashes = _hashes(parts.genome, recipe)
     result = PretrainResult(
         run=run.path,
         model=run.model,
         steps=fitted.steps,
         best_step=fitted.best_step,
         validation=fitted.best,
-        test=test,
-        baselines=markov_baselines(parts.genome, parts.intervals["train"], scored, order=_ORDER),
+        test=corpus.test(network),
+        baselines=corpus.baselines(),
         parameters=sum(p.numel() for p in network.parameters()),
         receptive_field=network.backbone.receptive_field,
-        bases=fitted.bases,
-        split=parts.bases,
+        unit=corpus.unit,
+        letters=fitted.letters,
+        split=corpus.split,
+        proteins=corpus.proteins,
         seconds=fitted.seconds,
-        bases_per_second=fitted.bases / max(fitted.seconds, 1e-9),
+        letters_per_second=fitted.letters / max(fitted.seconds, 1e-9),
         waited_seconds=fitted.waited_seconds,
         precision=fitted.precision,
         provenance=provenance(
-            seed=recipe.seed, data=hashes, seconds=seconds, accelerator=recipe.accelerator
+            seed=recipe.seed,
+            data=_hashes(corpus, recipe),
+            seconds=seconds,
+            accelerator=recipe.accelerator,
         ),
     )
     if fabric.is_global_zero:
-        save(network, run.model, _card(recipe, parts, result))
+        save(network, run.model, _card(recipe, corpus, result))
         run.write_results({"verb": recipe.verb, **result.as_dict()})
     fabric.barrier()
     return result
 
 
-def _card(recipe: PretrainRecipe, parts: _Parts, result: PretrainResult) -> ModelCard:
+def _card(recipe: PretrainRecipe, corpus: Corpus, result: PretrainResult) -> ModelCard:
     """What the model card says, from the run alone."""
-    genome = parts.genome.path.name
+    name = corpus.path.name
     measured = [("validation", result.validation), ("test", result.test)]
     base = "" if recipe.model in SIZES else recipe.model
     metrics = [
-        Metric(f"masked {name}", score[name], genome, split)
+        Metric(f"masked {what}", score[what], name, split)
         for split, score in measured
-        for name in ("accuracy", "perplexity")
+        for what in ("accuracy", "perplexity")
         if score
     ]
+    digest = next(iter(corpus.hashes.values()))
     return ModelCard(
-        name=f"{recipe.model if not base else Path(base).name} pretrained on {genome}",
+        name=f"{recipe.model if not base else Path(base).name} pretrained on {name}",
         summary=(
-            "A language model of DNA, trained to predict hidden bases from those around. It gives "
-            "features for other tasks, and probabilities of bases."
+            f"A language model of {corpus.about}, trained to predict hidden {corpus.unit} from "
+            f"those around. It gives features for other tasks, and probabilities of {corpus.unit}."
         ),
-        data=(f"{genome} (SHA-256 {parts.genome.sha256}), {result.split['train']:,} bases",),
+        data=(f"{name} (SHA-256 {digest}), {result.split['train']:,} {corpus.unit}",),
         steps=result.steps,
         metrics=tuple(metrics),
         recipe=to_toml(recipe),

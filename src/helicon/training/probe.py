@@ -14,7 +14,7 @@ from torch import nn
 
 from helicon.data.tables import SequenceTable
 from helicon.models.hub import HeliconForSequenceClassification
-from helicon.training.adapt import last_layer, set_linear
+from helicon.training.adapt import Supervised, last_layer, set_linear
 from helicon.training.outputs import Outputs, table_outputs
 from helicon.training.scoring import Scores, goodness, score
 from helicon.training.targets import Target
@@ -22,6 +22,9 @@ from helicon.training.targets import Target
 #: Inverse strengths of the L2 penalty that are tried.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _ITERATIONS = 1000
+
+#: Features (n, D) of rows or residues, and their labels as from `Target.encode`.
+Examples = tuple[NDArray[np.float32], NDArray]
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Probe:
         """Logits or standardised numbers (n, K) of features (n, D)."""
         return (features @ self.weight.T + self.bias).astype(np.float32)
 
-    def install(self, model: HeliconForSequenceClassification) -> None:
+    def install(self, model: Supervised) -> None:
         """Write the probe into the linear head of a model."""
         set_linear(last_layer(model), self.weight, self.bias)
 
@@ -67,8 +70,8 @@ def pooled_features(
 
 
 def fit_probe(
-    train: tuple[NDArray[np.float32], NDArray],
-    valid: tuple[NDArray[np.float32], NDArray],
+    train: Examples,
+    valid: Examples,
     target: Target,
     *,
     balanced: bool = False,
@@ -101,14 +104,19 @@ Fitted = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def _classes(x: NDArray, y: NDArray, strength: float, target: Target, balanced: bool) -> Fitted:
-    """Weights of the classes; two classes share one direction, half each way."""
+    """Weights of the classes; two classes share one direction, half each way.
+
+    A class without examples (of residues, there may be such) gets the smoothed log odds of none.
+    """
     model = _logistic(x, y, strength, balanced)
-    if len(target.names) > 2:
-        return model.coef_, model.intercept_
-    return (
-        np.concatenate([-model.coef_, model.coef_]) / 2,
-        np.concatenate([-model.intercept_, model.intercept_]) / 2,
-    )
+    coefficients, intercepts = model.coef_, model.intercept_
+    if len(model.classes_) == 2:
+        coefficients = np.concatenate([-coefficients, coefficients]) / 2
+        intercepts = np.concatenate([-intercepts, intercepts]) / 2
+    weight = np.zeros((len(target.names), x.shape[1]))
+    bias = np.full(len(target.names), -np.log(len(y) + 1))
+    weight[model.classes_], bias[model.classes_] = coefficients, intercepts
+    return weight, bias
 
 
 def _labels(x: NDArray, y: NDArray, strength: float, target: Target, balanced: bool) -> Fitted:

@@ -24,13 +24,23 @@ class Progress:
         total: steps of the run; `None` where that is not known.
         done: steps done before this start.
         shown: whether to print at all (the first process does).
+        unit: what a training reads, for its speed.
     """
 
-    def __init__(self, label: str, total: int | None, done: int = 0, *, shown: bool = True):
+    def __init__(
+        self,
+        label: str,
+        total: int | None,
+        done: int = 0,
+        *,
+        shown: bool = True,
+        unit: str = "bases",
+    ):
         self.label = label
         self.total = total
         self.first = self.done = done
         self.shown = shown
+        self.unit = unit
         self._console = Console(stderr=True)
         self._began = self._spoke = time.monotonic()
         self._numbers = ""
@@ -69,9 +79,9 @@ class Progress:
         elif self.shown and self._numbers and time.monotonic() - self._spoke > _QUIET:
             self._say(f"{self._numbers}  {self._time_left()}".rstrip())
 
-    def numbers(self, loss: float, bases_per_second: float) -> None:
+    def numbers(self, loss: float, letters_per_second: float) -> None:
         """Note the loss and the speed, shown from the next step on."""
-        self._numbers = f"loss {loss:.4f}  {_amount(bases_per_second)} bases/s"
+        self._numbers = f"loss {loss:.4f}  {_amount(letters_per_second)} {self.unit}/s"
 
     def rate(self, units_per_second: float, unit: str) -> None:
         """Note the speed of a job whose steps are letters or records, shown from the next on."""

@@ -18,14 +18,12 @@ import difflib
 import tomllib
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import (
     Any,
     ClassVar,
     Literal,
     Protocol,
-    Self,
     TypeVar,
     Union,
     get_args,
@@ -37,10 +35,6 @@ import tomli_w
 
 from helicon.errors import InputError
 from helicon.files import existing_file
-from helicon.objectives.masked_lm import Masking, Replacement
-from helicon.training.devices import Precision
-from helicon.training.schedule import Schedule
-from helicon.training.settings import LoopSettings
 
 #: What may stand beside the verb's table in a recipe file.
 _BESIDE = {"description"}
@@ -161,102 +155,5 @@ def _name(kind: Any) -> str:
     return names.get(kind, "a table")
 
 
+#: A value of a table of settings.
 Option = bool | int | float | str
-
-
-@dataclass(frozen=True)
-class PretrainRecipe:
-    """Every option of `helicon pretrain` but the run folder; `pretrain` documents them."""
-
-    verb: ClassVar[str] = "pretrain"
-
-    data: Path
-    model: str = "convnova-small"
-    backbone: dict[str, Option] | None = None
-    objective: Literal["masked-lm"] = "masked-lm"
-    steps: int | None = None
-    epochs: float | None = None
-    minutes: float | None = None
-    length: int = 1024
-    batch_size: int = 32
-    accumulate: int = 1
-    lr: float = 1e-3
-    weight_decay: float = 0.01
-    schedule: Schedule = "cosine"
-    warmup: float = 0.05
-    floor: float = 0.01
-    clip: float = 1.0
-    mask_rate: float = 0.10
-    replacement: Replacement = "mask"
-    soft_weight: float = 1.0
-    intervals: Path | None = None
-    offsets: Literal["random", "head"] = "random"
-    reverse_complement: bool = True
-    max_unknown: float = 0.5
-    validation: list[str] | None = None
-    test: list[str] | None = None
-    split_block: int = 50_000
-    validation_windows: int = 256
-    test_windows: int = 2048
-    eval_every: int | None = None
-    checkpoint_every: int | None = None
-    patience: int | None = None
-    seed: int = 0
-    precision: Precision = "auto"
-    accelerator: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    strategy: str = "auto"
-
-    def __post_init__(self) -> None:
-        lengths = {"steps": self.steps, "epochs": self.epochs, "minutes": self.minutes}
-        if len(given := [name for name, value in lengths.items() if value is not None]) > 1:
-            raise InputError(f"give one of steps, epochs and minutes, not {' and '.join(given)}")
-        if self.epochs is not None and not self.epochs > 0:
-            raise InputError(f"epochs: must be more than 0, not {self.epochs}")
-        for name in ("length", "batch_size", "split_block", "validation_windows", "test_windows"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}: must be at least 1, not {getattr(self, name)}")
-        if self.seed < 0:
-            raise InputError(f"seed: must not be negative, not {self.seed}")
-        if not 0 <= self.max_unknown <= 1:
-            raise InputError(f"max_unknown: must be in [0, 1], not {self.max_unknown}")
-        if self.intervals is not None and (self.validation or self.test):
-            raise InputError("give intervals, whose file names the split, or validation and test")
-        if self.test and not self.validation:
-            raise InputError("test: chromosomes to test on need others to validate on; give both")
-        self.masking, self.loop(1)  # their own checks
-
-    @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> Self:
-        """Pick the recipe out of a function's arguments, and check their types."""
-        names = [f.name for f in dataclasses.fields(cls)]
-        return from_values(cls, {name: arguments[name] for name in names}, cls.verb)
-
-    @property
-    def masking(self) -> Masking:
-        """How sequences are corrupted."""
-        return Masking(self.mask_rate, self.replacement, self.soft_weight)
-
-    def loop(self, steps: int | None) -> LoopSettings:
-        """How the loop trains; `steps` is `None` for a budget in minutes."""
-        return LoopSettings(
-            steps=steps if self.minutes is None else None,
-            minutes=self.minutes,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            schedule=self.schedule,
-            warmup=self.warmup,
-            floor=self.floor,
-            clip=self.clip or None,
-            accumulate=self.accumulate,
-            precision=self.precision,
-            seed=self.seed,
-            eval_every=self.eval_every,
-            checkpoint_every=self.checkpoint_every,
-            patience=self.patience,
-            accelerator=self.accelerator,
-            devices=self.devices,
-            nodes=self.nodes,
-            strategy=self.strategy,
-        )

@@ -31,9 +31,10 @@ from helicon.training.targets import Target
 Batch = dict[str, NDArray[Any]]
 #: How rare classes are weighted in the loss: not at all, by 1 / n, or by 1 / sqrt(n).
 ClassWeights = Literal["none", "balanced", "sqrt"]
-#: What may choose the checkpoint on a genome, where measures are streamed: the usual, and others.
+#: What may choose the checkpoint where measures are streamed (positions): the usual, and others.
+CLASS_MONITORS = ("mcc", ("accuracy", "macro_f1"))
 _GENOME_MONITORS: dict[Problem, tuple[str, tuple[str, ...]]] = {
-    "single_label": ("mcc", ("accuracy", "macro_f1")),
+    "single_label": CLASS_MONITORS,
     "regression": ("pearson", ("rmse", "r2")),
 }
 
@@ -133,11 +134,11 @@ class SequenceTask:
     def batch(self, step: int, micro: int, rank: int, world: int) -> Batch:
         """See `helicon.training.loop.Task`."""
         found = self.batches.batch((step - 1) * self.accumulate + micro, rank, world)
-        return _inputs(found["ids"], found["mask"], self.labels[found["rows"]])
+        return inputs(found["ids"], found["mask"], self.labels[found["rows"]])
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """See `helicon.training.loop.Task`."""
-        return _loss(model, batch, self.target.problem, self.weights)
+        return labelled_loss(model, batch, self.target.problem, self.weights)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """The main measures on all of the validation data."""
@@ -203,11 +204,11 @@ class GenomeTask:
         )
         if self.target.problem == "regression":
             labels = self.target.standardised(labels[..., None]).astype(np.float32)
-        return _inputs(ids, ids != DNA.pad_id, labels)
+        return inputs(ids, ids != DNA.pad_id, labels)
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """See `helicon.training.loop.Task`."""
-        return _loss(model, batch, self.target.problem, self.weights)
+        return labelled_loss(model, batch, self.target.problem, self.weights)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """The main measures on all of the validation stretches."""
@@ -225,7 +226,7 @@ class GenomeTask:
         )
 
 
-def _inputs(ids: Ids, mask: NDArray[np.bool_], labels: NDArray) -> Batch:
+def inputs(ids: Ids, mask: NDArray[np.bool_], labels: NDArray) -> Batch:
     """A batch; without a mask where nothing is padded, which is faster."""
     batch: Batch = {"input_ids": ids, "labels": labels}
     return batch if mask.all() else batch | {"attention_mask": mask}
@@ -240,9 +241,10 @@ def label_counts(target: Target, labels: NDArray) -> NDArray:
     return np.ones(len(target.names))
 
 
-def _loss(
+def labelled_loss(
     model: nn.Module, batch: dict[str, Tensor], problem: Problem, weights: Tensor | None
 ) -> tuple[Tensor, Tensor]:
+    """Loss of a batch, summed over its labels, and their number; see `summed_loss`."""
     mask = batch.get("attention_mask")
     out = model(input_ids=batch["input_ids"].long(), attention_mask=mask)
     return summed_loss(out.logits, batch["labels"], problem, weights)

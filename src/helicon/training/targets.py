@@ -20,8 +20,8 @@ from helicon.data.tables import SequenceTable
 from helicon.errors import InputError
 from helicon.models.heads import Problem
 
-#: How the user names a problem; `auto` looks at the labels.
-TaskName = Literal["auto", "classification", "multilabel", "regression"]
+#: How the user names a problem; `auto` looks at the labels, `contacts` are of pairs.
+TaskName = Literal["auto", "classification", "multilabel", "regression", "contacts"]
 PROBLEMS: dict[str, Problem] = {
     "classification": "single_label",
     "multilabel": "multi_label",

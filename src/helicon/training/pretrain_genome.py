@@ -1,0 +1,104 @@
+"""What pretraining reads of a genome: its parts, windows of them, and Markov models beside."""
+
+from __future__ import annotations
+
+from helicon.data.genome import Genome
+from helicon.data.intervals import SPLITS, Intervals, read_bed, split_blocks, split_chromosomes
+from helicon.data.sampling import Windows, WindowSampler
+from helicon.errors import InputError
+from helicon.files import existing_file, sha256
+from helicon.models.hub import HeliconForMaskedLM
+from helicon.training.baselines import MarkovScore, markov_baselines
+from helicon.training.masked import MaskedTask, masked_scores, spread_windows
+from helicon.training.pretrain_recipe import GenomeOptions, PretrainRecipe
+from helicon.training.pretrain_result import Proteins, located
+
+#: Highest order of the Markov models that a run is compared with.
+_ORDER = 5
+
+
+class GenomeCorpus:
+    """The three parts of a genome, and the windows drawn from them; see `pretrain.Corpus`."""
+
+    unit = "bases"
+    about = "DNA"
+
+    def __init__(self, recipe: PretrainRecipe):
+        self.recipe = recipe
+        self.proteins: Proteins | None = None
+        self.options = GenomeOptions.of(recipe)
+        self.genome = Genome.open(located(recipe.data))
+        self.path = self.genome.path
+        self.intervals = self._split()
+        self.split = {name: int(part.lengths.sum()) for name, part in self.intervals.items()}
+        self.train = self._sampler("train")
+        self.validation = self._windows("validation", self.options.validation_windows)
+        self.held_out = self._windows("test", self.options.test_windows)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of everything that is read."""
+        hashes = {"genome": self.genome.sha256}
+        if self.options.intervals is not None:
+            hashes["intervals"] = sha256(located(self.options.intervals))
+        return hashes
+
+    @property
+    def task(self) -> MaskedTask:
+        """What to train."""
+        return MaskedTask(
+            self.train,
+            self.recipe.masking,
+            accumulate=self.recipe.accumulate,
+            validation=self.validation,
+        )
+
+    @property
+    def batches_per_epoch(self) -> float:
+        """Batches of one process in a pass over the training part."""
+        return self.train.steps_per_epoch
+
+    def test(self, network: HeliconForMaskedLM) -> dict[str, float]:
+        """Measure on the test part; empty where there is none."""
+        rate = self.options.mask_rate
+        return masked_scores(network, *self.held_out, rate) if self.held_out else {}
+
+    def baselines(self) -> list[MarkovScore]:
+        """Markov models of the training part on the same windows."""
+        held_out = self.held_out or self.validation
+        scored = [] if held_out is None else held_out[0].evaluation_batches(held_out[1])
+        return markov_baselines(self.genome, self.intervals["train"], scored, order=_ORDER)
+
+    def _split(self) -> dict[str, Intervals]:
+        options = self.options
+        if options.intervals is not None:
+            path = existing_file(located(options.intervals), "BED file")
+            found = read_bed(path, self.genome)
+            if "train" not in found.split:
+                raise InputError(f"{path}: no interval says `train` in its fourth column; add it")
+            return {part: found.select(part) for part in SPLITS if part in found.split}
+        if options.validation:
+            return split_chromosomes(self.genome, options.validation, options.test or [])
+        return split_blocks(self.genome, block=options.split_block)
+
+    def _sampler(self, part: str) -> WindowSampler:
+        options = self.options
+        return WindowSampler(
+            self.genome,
+            self.intervals[part],
+            options.length,
+            batch_size=options.batch_size,
+            seed=self.recipe.seed,
+            reverse_complement=options.reverse_complement,
+            offsets=options.offsets,
+            max_unknown=options.max_unknown,
+            world=self.recipe.devices * self.recipe.nodes,
+        )
+
+    def _windows(self, part: str, most: int) -> tuple[WindowSampler, Windows] | None:
+        """Windows to measure on; `None` where there is no such part, or all of it is unknown."""
+        if part not in self.intervals or not len(self.intervals[part]):
+            return None
+        sampler = self._sampler(part)
+        windows = spread_windows(sampler.tiles(), most)
+        return (sampler, windows) if len(windows) else None

@@ -1,0 +1,117 @@
+"""What pretraining reads of proteins: parts of whole clusters, batches, Markov models beside."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helicon.alphabet import Alphabet
+from helicon.data.clusters import Part, find_clusters, split_clusters
+from helicon.data.store import SequenceStore
+from helicon.data.token_batches import TokenBatches
+from helicon.files import sha256
+from helicon.models.hub import HeliconForMaskedLM
+from helicon.training.baselines import MarkovScore, protein_baselines
+from helicon.training.masked_proteins import (
+    MaskedProteins,
+    carp_loss,
+    held_out_letters,
+    protein_scores,
+    spread_rows,
+)
+from helicon.training.pretrain_recipe import PretrainRecipe, ProteinOptions
+from helicon.training.pretrain_result import Proteins, located
+
+#: Highest order of the Markov models that a run is compared with.
+_ORDER = 2
+
+
+class ProteinCorpus:
+    """The three parts of a file of proteins, and batches of them; see `pretrain.Corpus`."""
+
+    unit = "residues"
+    about = "proteins"
+
+    def __init__(self, recipe: PretrainRecipe, alphabet: Alphabet):
+        self.recipe = recipe
+        self.options = options = ProteinOptions.of(recipe)
+        self.store = SequenceStore.open(
+            located(recipe.data),
+            alphabet=alphabet,
+            sequence=options.sequence,
+            unique=options.clusters is not None,
+        )
+        self.path = self.store.path
+        clusters = find_clusters(self.store, options.clusters, options.cluster_by or "kmers")
+        self.rows = split_clusters(
+            self.store,
+            clusters,
+            validation=options.validation_fraction,
+            test=options.test_fraction,
+        )
+        self.split: dict[str, int] = {
+            part: int(self.store.lengths[rows].sum()) for part, rows in self.rows.items()
+        }
+        self.train = self._batches(self.rows["train"], crop=options.crop)
+        self.validation = self._held_out("validation", options.validation_sequences)
+        self.held_out = self._held_out("test", options.test_sequences)
+        self.proteins: Proteins | None = Proteins(
+            sequences={part: len(rows) for part, rows in self.rows.items()},
+            clusters={part: len(np.unique(clusters.ids[rows])) for part, rows in self.rows.items()},
+            clusters_by=clusters.found_by,
+            batches=len(self.train.plan),
+            real_fraction=self.train.plan.real_fraction,
+        )
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of everything that is read."""
+        hashes = {"proteins": self.store.sha256}
+        if self.options.clusters is not None:
+            hashes["clusters"] = sha256(self.options.clusters)
+        return hashes
+
+    @property
+    def task(self) -> MaskedProteins:
+        """What to train."""
+        return MaskedProteins(
+            self.train,
+            self.recipe.masking,
+            accumulate=self.recipe.accumulate,
+            validation=self.validation,
+        )
+
+    @property
+    def batches_per_epoch(self) -> float:
+        """Batches of one process in a pass over the training part."""
+        return len(self.train.plan) / (self.recipe.devices * self.recipe.nodes)
+
+    def test(self, network: HeliconForMaskedLM) -> dict[str, float]:
+        """Measure on the test part; empty where there is none."""
+        if self.held_out is None:
+            return {}
+        rate = self.options.mask_rate
+        scores = protein_scores(network, self.held_out, rate)
+        return scores | {"carp_loss": carp_loss(network, self.held_out, rate)}
+
+    def baselines(self) -> list[MarkovScore]:
+        """Markov models of the training part on the same sequences."""
+        held_out = self.held_out or self.validation
+        scored = [] if held_out is None else held_out_letters(held_out)
+        return protein_baselines(self.store, self.rows["train"], scored, order=_ORDER)
+
+    def _held_out(self, part: Part, most: int) -> TokenBatches | None:
+        """Sequences to measure on; `None` where there is no such part."""
+        rows = self.rows[part]
+        return self._batches(spread_rows(rows, most)) if len(rows) else None
+
+    def _batches(self, rows: NDArray[np.int64], crop: int | None = None) -> TokenBatches:
+        options = self.options
+        return TokenBatches(
+            self.store,
+            rows,
+            max_tokens=options.max_tokens,
+            max_sequences=options.max_sequences,
+            seed=self.recipe.seed,
+            crop=crop,
+        )
