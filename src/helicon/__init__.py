@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helicon.data.genome import Genome as Genome
-    from helicon.demos.main_job import demo as demo
+    from helicon.demos.demo import demo as demo
     from helicon.inference.embed import embed as embed
     from helicon.inference.mutagenesis import mutagenesis as mutagenesis
+    from helicon.inference.mutants import mutants as mutants
     from helicon.inference.predict import predict as predict
     from helicon.inference.track import track as track
     from helicon.inference.variants import variants as variants
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 #: Where each public name is defined.
 _HOMES = {
     "convert": "helicon.models.official",
-    "demo": "helicon.demos.main_job",
+    "demo": "helicon.demos.demo",
     "embed": "helicon.inference.embed",
     "evaluate": "helicon.training.evaluate",
     "finetune": "helicon.training.finetune",
@@ -44,6 +45,7 @@ _HOMES = {
     "info": "helicon.models.info",
     "load": "helicon.models.hub",
     "mutagenesis": "helicon.inference.mutagenesis",
+    "mutants": "helicon.inference.mutants",
     "predict": "helicon.inference.predict",
     "pretrain": "helicon.training.pretrain",
     "track": "helicon.inference.track",

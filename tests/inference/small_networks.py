@@ -7,11 +7,14 @@ import numpy as np
 import torch
 
 from helicon.alphabet import DNA
+from helicon.models.bytenet import ByteNetConfig
 from helicon.models.convnova import ConvNovaConfig
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, HeliconPreTrainedModel, with_head
 
 #: Receptive field 9 + 4 * (1 + 1 + 1 + 2) = 29.
 CONFIG = ConvNovaConfig(d_model=8, blocks=4, kernel=5, dilation=2)
+#: Receptive field 1 + 4 * (1 + 2 + 4 + 8) = 61.
+PROTEIN = ByteNetConfig(d_model=16, blocks=4, slim=True, max_dilation=128)
 GENES = ("intergenic", "forward", "reverse")
 
 
@@ -40,6 +43,11 @@ def sequence_model(config: ConvNovaConfig = CONFIG, seed: int = 0) -> HeliconPre
     return stir(
         with_head(language_model(config, seed), "sequence", "single_label", ("no", "yes"))[0]
     )
+
+
+def protein_model(config: ByteNetConfig = PROTEIN, seed: int = 0) -> HeliconForMaskedLM:
+    torch.manual_seed(seed)
+    return stir(HeliconForMaskedLM(HeliconConfig.of(config)))  # type: ignore[return-value]
 
 
 def write_genome(

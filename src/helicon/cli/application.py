@@ -30,20 +30,21 @@ DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 #: function of its name in the module of its name, or an app of verbs of its own.
 VERBS = {
     "demo": "Run the main job on the embedded genome, and write a report.",
-    "pretrain": "Train a backbone on a genome, without labels.",
-    "finetune": "Adapt a model to labelled sequences, or to labelled positions of a genome.",
+    "pretrain": "Train a backbone on a genome or on proteins, without labels.",
+    "finetune": "Adapt a model to labelled sequences, residues, contacts or genome positions.",
     "evaluate": "Measure a model on labelled data.",
     "embed": "Write a model's features of sequences, regions or positions.",
     "predict": "Write what a model predicts for sequences or positions; find genes.",
     "track": "Write what a model says of every base of a genome, as bigWig.",
     "variants": "Score the variants of a VCF or BCF.",
     "mutagenesis": "Score every substitution at every position of sequences.",
+    "mutants": "Score mutants of proteins, or every single one.",
     "convert": "Write a published checkpoint as a model folder.",
     "info": "Describe a model: size, receptive field, work and memory.",
     "data": "List, fetch and verify public data sets.",
 }
 
-INTRODUCTION = "Convolutional foundation models of DNA: pretrain, adapt, measure, use."
+INTRODUCTION = "Convolutional foundation models of DNA and proteins: pretrain, adapt, measure, use."
 EXAMPLES = """From a genome to a measured model:
 
     helicon demo --out demo
@@ -51,6 +52,7 @@ EXAMPLES = """From a genome to a measured model:
     helicon finetune runs/mine train.csv --target label --out runs/task
     helicon evaluate runs/task test.csv --target label
     helicon variants runs/mine calls.vcf.gz --reference genome.fa.gz --out scored.vcf.gz
+    helicon pretrain proteome.fasta --model carp-600k --out runs/proteins
 
 `helicon VERB --help` shows the options of a verb."""
 

@@ -26,7 +26,8 @@ LETTERS, ROWS = 1_000_000, 20_000
 #: The same where every position has a result: its letters, and the numbers of all.
 POSITIONS, NUMBERS = 200_000, 2**23
 
-COORDINATES = "0-based, half-open, on the forward strand"
+#: How positions count: of DNA, and of what has one strand.
+COORDINATES, ONE_STRAND = "0-based, half-open, on the forward strand", "0-based"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def said_of(network: Network, model: str | Path, source: Input, verb: str) -> di
         "alphabet": network.alphabet.name,
         "precision": network.precision,
         "helicon": version("helicon"),
-        "coordinates": COORDINATES,
+        "coordinates": COORDINATES if network.alphabet.complements else ONE_STRAND,
         **files,
     }
 

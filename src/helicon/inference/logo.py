@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from helicon.alphabet import DNA, Ids
 
-#: Positions in a row of the figure.
-ROW = 100
-_CELL, _LOGO, _MAP = 12, 90, 11
-_LEFT, _TOP, _GAP, _ROW_GAP = 44, 34, 20, 18
+#: Positions in a row of the figure; and sizes in pixels: of a position's column, of a row of the
+#: map, and of the margin on the left.
+ROW, CELL, MAP, LEFT = 100, 12, 11, 44
+_LOGO, _TOP, _GAP, _ROW_GAP = 90, 34, 20, 18
 
 #: Outlines in a square of side one, y downward.
 _OUTLINES = {
@@ -61,24 +61,31 @@ def logo_svg(ids: Ids, changes: NDArray[np.float32], *, start: int, title: str) 
     tallest = float(np.abs(heights).max(initial=0)) or 1.0
     largest = float(np.abs(changes[known]).max(initial=0)) or 1.0
     rows = range(0, len(ids), ROW)
-    each = _LOGO + _GAP + 4 * _MAP + _ROW_GAP
-    width = _LEFT + _CELL * min(ROW, len(ids)) + 12
+    each = _LOGO + _GAP + 4 * MAP + _ROW_GAP
+    width = LEFT + CELL * min(ROW, len(ids)) + 12
     height = _TOP + each * len(rows) + 22
     marks = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" font-family="system-ui, sans-serif" font-size="10" fill="#18202a" '
         f'role="img"><title>{escape(title)}</title>'
         f'<rect width="{width}" height="{height}" fill="#fff"/>'
-        f'<text x="{_LEFT}" y="18" font-size="13">{escape(title)}</text>'
+        f'<text x="{LEFT}" y="18" font-size="13">{escape(title)}</text>'
     ]
     for number, first in enumerate(rows):
         part = slice(first, first + ROW)
         top = _TOP + number * each
         marks += _logo(ids[part], heights[part] / tallest, tallest, top)
-        marks += _axis(start + first, len(ids[part]), top + _LOGO + 12)
-        marks += _map(ids[part], changes[part], largest, start + first, top + _LOGO + _GAP)
+        marks += axis(start + first + 1, len(ids[part]), top + _LOGO + 12)
+        marks += substitution_map(
+            DNA.decode(ids[part]).upper(),
+            DNA.real,
+            changes[part],
+            largest,
+            start + first + 1,
+            top + _LOGO + _GAP,
+        )
     marks.append(
-        f'<text x="{_LEFT}" y="{height - 8}" fill="#566270">letters: mean fall of the score; '
+        f'<text x="{LEFT}" y="{height - 8}" fill="#566270">letters: mean fall of the score; '
         f"map: change of the score, blue to {largest:.3g}, orange to {-largest:.3g}</text></svg>\n"
     )
     return "".join(marks)
@@ -87,47 +94,55 @@ def logo_svg(ids: Ids, changes: NDArray[np.float32], *, start: int, title: str) 
 def _logo(ids: Ids, heights: NDArray[np.floating], tallest: float, top: float) -> Iterator[str]:
     """Letters, of heights from -1 to 1, around a middle line."""
     middle = top + _LOGO / 2
-    right = _LEFT + _CELL * len(ids)
-    yield f'<path d="M{_LEFT} {middle}H{right}" stroke="#c4c9d0"/>'
+    right = LEFT + CELL * len(ids)
+    yield f'<path d="M{LEFT} {middle}H{right}" stroke="#c4c9d0"/>'
     for text, y in ((f"{tallest:.2g}", top + 8), ("0", middle + 3), (f"{-tallest:.2g}", top + 88)):
-        yield f'<text x="{_LEFT - 5}" y="{y}" text-anchor="end" fill="#566270">{text}</text>'
+        yield f'<text x="{LEFT - 5}" y="{y}" text-anchor="end" fill="#566270">{text}</text>'
     for column, (i, size) in enumerate(zip(ids.tolist(), heights.tolist(), strict=True)):
         letter = DNA.letters[i] if i < DNA.size else "N"
         if letter in _OUTLINES and abs(size) > 1e-3:
             tall = abs(size) * _LOGO / 2
             y = middle - tall if size > 0 else middle
             yield (
-                f'<path transform="translate({_LEFT + _CELL * column + 0.5:g} {y:.2f}) '
-                f'scale({_CELL - 1} {tall:.2f})" d="{_OUTLINES[letter]}" fill-rule="evenodd" '
+                f'<path transform="translate({LEFT + CELL * column + 0.5:g} {y:.2f}) '
+                f'scale({CELL - 1} {tall:.2f})" d="{_OUTLINES[letter]}" fill-rule="evenodd" '
                 f'fill="{_COLOURS[letter]}"/>'
             )
 
 
-def _axis(start: int, size: int, y: float) -> Iterator[str]:
-    """A number at every tenth position, counted from 1."""
+def axis(start: int, size: int, y: float) -> Iterator[str]:
+    """A number under every position that ten divides, from `start` on."""
     for column in range(size):
-        if (start + column + 1) % 10 == 0:
-            x = _LEFT + _CELL * (column + 0.5)
-            text = f"{start + column + 1:,}"
+        if (start + column) % 10 == 0:
+            x = LEFT + CELL * (column + 0.5)
+            text = f"{start + column:,}"
             yield f'<text x="{x:g}" y="{y}" text-anchor="middle" fill="#566270">{text}</text>'
 
 
-def _map(
-    ids: Ids, changes: NDArray[np.float32], largest: float, start: int, top: float
+def substitution_map(
+    there: str, letters: str, changes: NDArray[np.float32], largest: float, start: int, top: float
 ) -> Iterator[str]:
-    """A cell a substitution; the base that is there is grey."""
-    for row, letter in enumerate("ACGT"):
-        y = top + _MAP * row
-        yield f'<text x="{_LEFT - 8}" y="{y + 9}" text-anchor="end">{letter}</text>'
+    """A cell a substitution; the letter that is there is grey.
+
+    Args:
+        there: letters of the sequence (L,).
+        letters: that substitute them, a row each, from top to bottom.
+        changes: score of each, (L, letters); NaN where there is none.
+        largest: the score of the fullest colour.
+        start: number of the first position.
+        top: where the map begins.
+    """
+    for row, letter in enumerate(letters):
+        y = top + MAP * row
+        yield f'<text x="{LEFT - 8}" y="{y + 9}" text-anchor="end">{letter}</text>'
         for column, value in enumerate(changes[:, row].tolist()):
-            x = _LEFT + _CELL * column
-            cell = f'<rect x="{x}" y="{y}" width="{_CELL - 1}" height="{_MAP - 1}"'
+            x = LEFT + CELL * column
+            cell = f'<rect x="{x}" y="{y}" width="{CELL - 1}" height="{MAP - 1}"'
             if np.isnan(value):
-                fill = "#b6bdc6" if ids[column] == row else "#f1f2f0"
+                fill = "#b6bdc6" if there[column] == letter else "#f1f2f0"
                 yield f'{cell} fill="{fill}"/>'
             else:
-                old = DNA.letters[ids[column]]
-                said = f"{start + column + 1:,} {old}&gt;{letter} {value:.4g}"
+                said = f"{start + column:,} {there[column]}&gt;{letter} {value:.4g}"
                 yield f'{cell} fill="{_colour(value / largest)}"><title>{said}</title></rect>'
 
 

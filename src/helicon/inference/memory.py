@@ -75,8 +75,10 @@ def _count(network: Network, letters: int) -> int:
     with torch.device("meta"):
         model = type(network.model)(network.model.config).eval()
     ids = torch.zeros(1, letters, dtype=torch.long, device="meta")
+    # A head over pairs bounds its memory itself.
+    network_alone = model.backbone if network.kind == "pair" else model
     with torch.no_grad():
-        return peak_bytes(lambda: model(ids))
+        return peak_bytes(lambda: network_alone(ids))
 
 
 def check_fits(network: Network, letters: int) -> None:

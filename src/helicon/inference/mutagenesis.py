@@ -177,7 +177,10 @@ def _wanted(
     method: Method,
 ) -> Wanted:
     if network.alphabet != DNA:
-        raise InputError(f"{name}: reads no DNA; mutagenesis is of DNA sequences")
+        raise InputError(
+            f"{name}: reads proteins, and mutagenesis is of DNA; `helicon mutants` scores every "
+            "substitution of a protein (--landscape) by a language model"
+        )
     if method == "substitutions":
         return Wanted.of(network, score, output, over)
     if network.kind == "bare":

@@ -18,6 +18,7 @@ from torch import Tensor
 from helicon.alphabet import SOFT_BIT, Alphabet, Ids
 from helicon.data.annotation import opposite_classes
 from helicon.errors import InputError
+from helicon.models.contacts import HeliconForContacts
 from helicon.models.heads import Problem
 from helicon.models.hub import (
     HeliconForMaskedLM,
@@ -29,13 +30,14 @@ from helicon.models.hub import (
 from helicon.models.registry import SIZES
 from helicon.training.devices import Precision, resolve_precision
 
-Kind = Literal["language", "sequence", "token", "bare"]
+Kind = Literal["language", "sequence", "token", "pair", "bare"]
 Real = NDArray[np.bool_]
 
 _KINDS: dict[type[HeliconPreTrainedModel], Kind] = {
     HeliconForMaskedLM: "language",
     HeliconForSequenceClassification: "sequence",
     HeliconForTokenClassification: "token",
+    HeliconForContacts: "pair",
 }
 _LETTER = 0xFF ^ SOFT_BIT
 
@@ -53,7 +55,7 @@ class Network:
         device: where it computes.
         precision: of its matrix products.
         kind: what its outputs are: a `language` model's logits of letters, one row of outputs a
-            `sequence` or a `token`, or none (`bare`).
+            `sequence`, a `token` or a `pair` of them, or none (`bare`).
     """
 
     def __init__(
@@ -80,8 +82,8 @@ class Network:
         """Load a model onto a device.
 
         Args:
-            model: what `helicon.load` takes, or a model. The weights of a named size are drawn
-                from a fixed seed.
+            model: what `helicon.load` takes, or a model. The weights of a named size that has no
+                published ones are drawn from a fixed seed.
             accelerator: `auto`, `cpu`, `cuda` or `mps`.
             index: which of several GPUs.
             precision: `auto` is bfloat16 where the hardware multiplies in it, else float32.
@@ -187,14 +189,33 @@ class Network:
         with self.computing():
             return self.model.backbone(self.tokens(ids), self._mask(mask), layer).float()
 
+    def at_sites(self, ids: Ids | Tensor, positions: NDArray[np.int64], letter: int) -> Tensor:
+        """Features at positions, each substituted alone, see `Backbone.at_sites`.
+
+        Args:
+            ids: token ids (L,) of a whole sequence.
+            positions: 0-based, (n,).
+            letter: the id that stands there instead.
+
+        Returns:
+            float32 (n, D), on the device.
+        """
+        at = torch.from_numpy(positions).to(self.device)
+        with self.computing():
+            return self.model.backbone.at_sites(self.tokens(ids), at, letter).float()
+
     def head(self, features: Tensor, mask: Real | Tensor | None = None) -> Tensor:
         """Outputs for features (B, L, D): (B, L, K), of a sequence head (B, K), in float32.
 
         Raises:
-            InputError: the model has no head.
+            InputError: the model has no head, or one of pairs.
         """
         if self.kind == "bare":
             raise InputError(f"{self.model.name_or_path}: has no head; fine-tune it first")
+        if self.kind == "pair":
+            raise InputError(
+                f"{self.model.name_or_path}: predicts pairs of residues; use helicon predict"
+            )
         with self.computing():
             if self.kind == "language":
                 return self.model.lm_head(features).float()

@@ -106,10 +106,16 @@ class Passes:
         return Tiling.of(self.network, longest, window=self.window, overlap=self.overlap)
 
     def _split(self, part: Part) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Rows that go through whole, and rows that go through in tiles."""
-        limit = letters_at_once(self.network) if self.window is None else self.window
+        """Rows that go through whole, and rows that go through in tiles.
+
+        A row that fits in a tile's window takes no more memory whole.
+        """
         tiled = ~part.whole
-        if self.cuts:
+        longest = int(part.lengths.max(initial=0))
+        limit = letters_at_once(self.network) if self.window is None else self.window
+        if self.cuts and longest > limit:
+            if self.window is None:
+                limit = max(limit, self._tiling(part, np.arange(len(part))).width)
             tiled |= part.lengths > limit
         return np.flatnonzero(~tiled), np.flatnonzero(tiled)
 

@@ -10,11 +10,13 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from helicon.alphabet import DNA
 from helicon.data.genome import Genome
 from helicon.data.gff import read_gff
 from helicon.data.store import OnError
 from helicon.errors import InputError
 from helicon.inference import keyed
+from helicon.inference.contacts import Choice, predict_contacts
 from helicon.inference.engine import Engine, Shard, run, write_parquet
 from helicon.inference.gene_scores import score_gff
 from helicon.inference.genes import GenesJob, GrammarChoice
@@ -45,6 +47,8 @@ def predict(
     transitions: Path | None = None,
     annotation: Path | None = None,
     feature: str = "CDS",
+    pairs: float | None = None,
+    threshold: float | None = None,
     sequence: str = "sequence",
     name: str | None = None,
     on_error: OnError = "fail",
@@ -59,7 +63,8 @@ def predict(
 
     A model of sequences gives a row a sequence or region, which it reads by itself. A model of
     positions gives a row a position; it sees the genome around regions. As `.gff3` or `.bed`, the
-    best legal sequence of its classes is written as features, genes for instance.
+    best legal sequence of its classes is written as features, genes for instance. A model of
+    contacts gives a row a pair of residues, the most probable pairs of every protein.
 
     Args:
         model: a run folder, a model folder, or a Hugging Face id.
@@ -74,6 +79,9 @@ def predict(
         annotation: of features: GFF3 or GTF file of what is true; the features found are measured
             against it, base by base, feature by feature and gene by gene.
         feature: type of the features that are compared.
+        pairs: of contacts: the most probable pairs, so many for each residue of a protein. Where
+            neither this nor a threshold is given, 2.
+        threshold: of contacts: pairs that are at least so probable.
         sequence: column of sequences of a table.
         name: column of names of a table; `name` or `id` if not given, or else rows are numbered.
         on_error: `skip` leaves out sequences that cannot be read, and counts them.
@@ -95,6 +103,20 @@ def predict(
         raise InputError(f"out: {out} must end in .parquet, .gff3 or .bed")
     network = where.network(model)
     problem = _problem(network, model)
+    if network.kind == "pair":
+        given = (form, regions, transitions, annotation)
+        if any(one is not None for one in given) or both_strands or grammar != "auto":
+            raise InputError(
+                "this model predicts contacts of proteins: name a .parquet file, and leave out "
+                "regions, both_strands, grammar, transitions and annotation"
+            )
+        return predict_contacts(
+            model, Path(data), network, out=out, choice=Choice.of(pairs, threshold),
+            sequence=sequence, name=name, on_error=on_error, window=window, overlap=overlap,
+            where=where,
+        )  # fmt: skip
+    if pairs is not None or threshold is not None:
+        raise InputError("pairs, threshold: are for a model of contacts; leave them out")
     if form is not None:
         _check_features(network, model, on_error)
         if annotation is not None and form != "gff3":
@@ -141,9 +163,10 @@ def _problem(network: Network, model: str | Path) -> Problem:
         InputError: nothing.
     """
     if network.kind == "language":
+        letters = "`helicon track` (bases)" if network.alphabet == DNA else "`helicon mutants`"
         raise InputError(
             f"{model}: is a language model, which predicts nothing but hidden letters; fine-tune "
-            "it first, or use `helicon track` (bases) or `helicon embed` (features)"
+            f"it first, or use {letters} or `helicon embed` (features)"
         )
     if network.kind == "bare":
         raise InputError(f"{model}: has no head; fine-tune it first, or use `helicon embed`")

@@ -1,0 +1,12 @@
+"""`helicon mutants`."""
+
+from __future__ import annotations
+
+from helicon.inference.mutants import MutantsResult, mutants
+
+command = mutants
+
+
+def show(result: MutantsResult) -> str:
+    """What was scored."""
+    return result.summary
