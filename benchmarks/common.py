@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from helicon.files import write_aside
+from helicon.objectives.masked_lm import masked_lm_loss
 from helicon.training.provenance import commit, machine, peak_memory_mb, versions
 
 RESULTS = Path(__file__).parent / "results"
@@ -132,6 +134,72 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     """A Markdown table, numbers to the right."""
     line = ["---"] + ["---:"] * (len(head) - 1)
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, line, *rows]) + "\n"
+
+
+def speed_table(
+    found: dict[str, Any], kind: str, peaks: dict[str, float], unit: str = "bases"
+) -> str:
+    """The table of implementations of one network, the first being what others are compared with.
+
+    Args:
+        found: `seconds` and `peak_memory_mb` by kind and name, `setting` with batch and length,
+            and `flops`: operations a letter of the plain algorithm, by kind.
+        kind: `inference` or `training`.
+        peaks: FLOP/s of a matrix product, by precision, which a name ends in or holds.
+        unit: what a letter is.
+    """
+    seconds, where = found["seconds"][kind], found["setting"]
+    letters = where["batch"] * where["length"]
+    first = next(iter(seconds))
+    rows = []
+    for name, times in seconds.items():
+        median = statistics.median(times)
+        ratio = speed_up(seconds[first], times)
+        rate = found["flops"][kind] * letters / median
+        peak = next(value for precision, value in peaks.items() if precision in name)
+        memory = found["peak_memory_mb"][kind].get(name)
+        rows.append(
+            [
+                name,
+                f"{median * 1e3:.4g}",
+                f"{letters / median:,.0f}",
+                f"{ratio['median']:.2f} ({ratio['low']:.2f}-{ratio['high']:.2f})",
+                f"{rate / 1e9:.0f}",
+                f"{100 * rate / peak:.0f} %",
+                "" if memory is None else f"{memory:,.0f}",
+            ]
+        )
+    head = ["", "ms", f"{unit}/s", "times faster", "GFLOP/s", "of matmul peak", "memory, MiB"]
+    return table(head, rows)
+
+
+def training_step(
+    net: nn.Module, optimizer: torch.optim.Optimizer, ids: Tensor, targets: Tensor
+) -> None:
+    """Forward, cross-entropy over masked letters, backward and a step of the optimiser.
+
+    Backward runs in the precision that the caller set for forward.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    logits = net(ids)
+    with torch.autocast(ids.device.type, enabled=False):
+        loss, _, _ = masked_lm_loss(logits, targets)
+    loss.backward()
+    optimizer.step()
+
+
+def logit_differences(measured: dict[str, Tensor]) -> dict[str, float]:
+    """Largest difference of each network's logits from the first's, and the first's `scale`."""
+    first = next(iter(measured.values())).float()
+    found = {name: float((y.float() - first).abs().max()) for name, y in measured.items()}
+    return found | {"scale": float(first.abs().max())}
+
+
+def said_differences(logits: dict[str, float]) -> str:
+    """The differences in a sentence."""
+    listed = ", ".join(f"{k} {v:.1e}" for k, v in logits.items() if k != "scale")
+    scale = f"(scale {logits['scale']:.2f})"
+    return f"Largest differences of logits from the first row's {scale}: {listed}"
 
 
 def said(conditions: dict[str, Any]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,11 +20,13 @@ from common import (
     Work,
     conditions,
     interleaved,
+    logit_differences,
     matmul_peak,
     peak_memory,
     said,
-    speed_up,
-    table,
+    said_differences,
+    speed_table,
+    training_step,
     why_no_bfloat16,
     write,
 )
@@ -38,7 +39,7 @@ from helicon.alphabet import DNA
 from helicon.models.convnova import ConvNovaConfig
 from helicon.models.fast_conv import plain_convolutions
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM
-from helicon.objectives.masked_lm import Masking, mask_batch, masked_lm_loss
+from helicon.objectives.masked_lm import Masking, mask_batch
 
 CONFIG = ConvNovaConfig(mask_reads_as="N")
 SEED = 1
@@ -118,13 +119,8 @@ class Measured:
 
     def train(self) -> None:
         """One training step."""
-        self.optimizer.zero_grad(set_to_none=True)
         with self._precision():
-            logits = self.net(self.ids)
-        loss, _, _ = masked_lm_loss(logits, self.targets)
-        with self._precision():
-            loss.backward()
-        self.optimizer.step()
+            training_step(self.net, self.optimizer, self.ids, self.targets)
 
     def work(self, kind: Kind) -> Work:
         """The function to time."""
@@ -196,15 +192,6 @@ def memory_of(case: Case, setting: Setting, kind: Kind) -> float:
     return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
-def differences(measured: dict[Case, Measured]) -> dict[str, float]:
-    """Largest difference of logits from those of the first case."""
-    outputs = {case: one.logits().float() for case, one in measured.items()}
-    first = next(iter(outputs.values()))
-    return {case.name: float((y - first).abs().max()) for case, y in outputs.items()} | {
-        "scale": float(first.abs().max())
-    }
-
-
 def bfloat16_difference(setting: Setting) -> float:
     """Largest difference of Helicon's bfloat16 logits from its float32 ones, on 2 x 128 bases."""
     small = Setting(2, 128, setting.threads, setting.device)
@@ -226,8 +213,9 @@ def measure(setting: Setting, rounds: int, *, with_memory: bool) -> dict[str, An
         "conditions": conditions(SEED, device),
         "setting": vars(setting) | {"config": vars(CONFIG), "rounds": rounds},
         "bfloat16_left_out": why_no_bfloat16(device),
-        "flops_a_base": flops_a_base(setting),
-        "logits": differences(measured) | {"helicon bfloat16, small": bfloat16_difference(setting)},
+        "flops": flops_a_base(setting),
+        "logits": logit_differences({case.name: one.logits() for case, one in measured.items()})
+        | {"helicon bfloat16, small": bfloat16_difference(setting)},
         "peak_memory_mb": memory,
         "matmul_peak": {},
         "seconds": {},
@@ -256,46 +244,17 @@ def report(result: dict[str, Any]) -> str:
         lines.append(f"bfloat16 was left out: {result['bfloat16_left_out']}.\n")
     for kind in ("inference", "training"):
         lines.append(f"## {kind.capitalize()}\n")
-        lines.append(table(*rows(result, kind)))
+        lines.append(speed_table(result, kind, result["matmul_peak"]))
     peaks = ", ".join(f"{v / 1e9:.0f} GFLOP/s {k}" for k, v in result["matmul_peak"].items())
-    difference = result["logits"]
     lines.append(
         f"Medians of {where['rounds']} interleaved rounds; times faster is the median of the "
         "rounds' ratios, with their quartiles. Operations are those of the plain algorithm, so "
         "that one with fewer products may pass the peak, which is the best square matrix product "
-        f"in the same run ({peaks}).\n\nLargest differences of logits from the first row's (scale "
-        f"{difference['scale']:.2f}): "
-        + ", ".join(f"{k} {v:.1e}" for k, v in difference.items() if k != "scale")
+        f"in the same run ({peaks}).\n\n"
+        + said_differences(result["logits"])
         + " (the last against Helicon's float32).\n"
     )
     return "\n".join(lines)
-
-
-def rows(result: dict[str, Any], kind: str) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of one table."""
-    seconds = result["seconds"][kind]
-    bases = result["setting"]["batch"] * result["setting"]["length"]
-    first = next(iter(seconds))
-    body = []
-    for name, times in seconds.items():
-        median = statistics.median(times)
-        ratio = speed_up(seconds[first], times)
-        rate = result["flops_a_base"][kind] * bases / median
-        peak = next(v for k, v in result["matmul_peak"].items() if k in name)
-        memory = result["peak_memory_mb"][kind].get(name)
-        body.append(
-            [
-                name,
-                f"{median * 1e3:.4g}",
-                f"{bases / median:,.0f}",
-                f"{ratio['median']:.2f} ({ratio['low']:.2f}-{ratio['high']:.2f})",
-                f"{rate / 1e9:.0f}",
-                f"{100 * rate / peak:.0f} %",
-                "" if memory is None else f"{memory:,.0f}",
-            ]
-        )
-    head = ["", "ms", "bases/s", "times faster", "GFLOP/s", "of matmul peak", "memory, MiB"]
-    return head, body
 
 
 def main() -> None:

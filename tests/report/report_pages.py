@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,12 @@ from helicon.report.demo_results import (
     Region,
     RegionTrack,
     SeedRun,
+)
+from helicon.report.protein_demo_results import (
+    Predictions,
+    ProteinArm,
+    ProteinDemoResults,
+    ProteinPart,
 )
 
 _VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -102,7 +109,7 @@ def demo_results(*, seeds: int = 3, length: int = 6000, name: str = "") -> DemoR
             training=tuple((s, 1.3 + 1 / s) for s in steps),
             validation=((500.0, 1.31), (1000.0, 1.30)),
             steps=1000,
-            bases=32_768_000,
+            letters=32_768_000,
             seconds=240.5,
             score=MaskedScore(f"convnova-tiny {name}", 0.37, 3.7),
             baselines=(MaskedScore("order-5 Markov", 0.34, 3.86),),
@@ -122,13 +129,71 @@ def demo_results(*, seeds: int = 3, length: int = 6000, name: str = "") -> DemoR
         model_folder="runs/demo/model",
         commands=("helicon demo --out runs/demo",),
         next_commands=(f"helicon evaluate runs/demo {name}",),
-        provenance={
-            "seed": 0,
-            "data": {"NC_008253.fa.gz": "9f86d081" * 8},
-            "commit": None,
-            "versions": {"helicon": "0.1.0", "torch": "2.13.0"},
-            "machine": {"cpu": f"a processor {name}", "cores": 2, "gpu": None},
-            "seconds": 431.0,
-            "peak_memory_mb": 1234.0,
-        },
+        provenance=_provenance(name),
     )
+
+
+def protein_demo_results(*, seeds: int = 3, genes: int = 400, name: str = "") -> ProteinDemoResults:
+    """Results of the protein demo with made-up numbers; `name` stands in every free text."""
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0.2, 0.8, genes)
+
+    def predicted(noise: float, runs: list[int | None]) -> tuple[Predictions, ...]:
+        noisy = (truth + noise * rng.normal(size=genes) for _ in runs)
+        curve = ((50.0, 0.3), (100.0, 0.5))
+        return tuple(
+            Predictions(seed, tuple(values.tolist()), () if seed is None else curve)
+            for seed, values in zip(runs, noisy, strict=True)
+        )
+
+    steps = [float(s) for s in range(10, 1001, 10)]
+    numbers: list[int | None] = list(range(seeds))
+    return ProteinDemoResults(
+        genome=f"Escherichia coli 536 {name}",
+        split={
+            "train": ProteinPart(3_718, 3_400, 1_179_808),
+            "validation": ProteinPart(253, 240, 86_263),
+            "test": ProteinPart(genes, 545, 172_787),
+        },
+        clusters_by=f"shared 6-mers {name}",
+        reference_genes=45,
+        model=f"carp-600k, d_model 96 {name}",
+        parameters=174_702,
+        receptive_field=1021,
+        finetune_steps=150,
+        pretraining=Pretraining(
+            training=tuple((s, 2.7 + 1 / s) for s in steps),
+            validation=((500.0, 2.85), (1000.0, 2.83)),
+            steps=1000,
+            letters=4_096_000,
+            seconds=198.5,
+            score=MaskedScore(f"CARP {name}", 0.125, 16.9),
+            baselines=(
+                MaskedScore("Markov, order 0", 0.108, 17.87),
+                MaskedScore("Markov, order 2", 0.111, 17.69),
+            ),
+        ),
+        truth=tuple(truth.tolist()),
+        arms=(
+            ProteinArm(f"pretrained {name}", predicted(0.1, numbers)),
+            ProteinArm("from scratch", predicted(0.3, numbers)),
+            ProteinArm("pretrained, linear probe", predicted(0.1, [0])),
+        ),
+        baselines=(ProteinArm(f"amino-acid composition {name}", predicted(0.2, [None])),),
+        model_folder="demo-carp/finetuned/model",
+        commands=("helicon demo --system carp --out demo-carp",),
+        next_commands=(f"helicon predict demo-carp/finetuned/model {name}",),
+        provenance=_provenance(name),
+    )
+
+
+def _provenance(name: str) -> dict[str, Any]:
+    return {
+        "seed": 0,
+        "data": {"NC_008253.fa.gz": "9f86d081" * 8},
+        "commit": None,
+        "versions": {"helicon": "0.1.0", "torch": "2.13.0"},
+        "machine": {"cpu": f"a processor {name}", "cores": 2, "gpu": None},
+        "seconds": 431.0,
+        "peak_memory_mb": 1234.0,
+    }

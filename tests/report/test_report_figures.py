@@ -14,9 +14,11 @@ from helicon.report import (
     Panel,
     comparison,
     confusion_matrix,
+    dissimilarity,
     genome_browser,
     learning_curves,
     loss_curves,
+    scatter,
 )
 from helicon.report.canvas import Disc, Shape, Words
 from helicon.report.figure import HALF, NARROW, WIDE
@@ -67,6 +69,12 @@ FIGURES = {
     "seeds that failed": comparison({"a": [0.5, NAN], "b": [NAN]}, "MCC", {"x": NAN}),
     "equal seeds": comparison({"a": [0.5] * 12}, "loss", better="lower"),
     "hostile groups": comparison({HOSTILE: [0.1, 0.2]}, HOSTILE, {HOSTILE: 0.9}),
+    "dissimilarity": dissimilarity(
+        {"M+NoAug": [0.028, 0.029], "MDT+NR": [0.181, 0.179]}, {"MDT+NR": 0.175, "else": 1.0}
+    ),
+    "dissimilarity of nothing": dissimilarity({}),
+    "dissimilarity of equal views": dissimilarity({"NoAug+NoAug": [0.0], "M+N": [NAN]}),
+    "hostile dissimilarity": dissimilarity({HOSTILE: [0.1, NAN]}, {HOSTILE: 0.9}, title=HOSTILE),
     "confusion": confusion_matrix([[90, 10], [5, 95]], ["no", "yes"]),
     "confusion of nothing": confusion_matrix(np.zeros((2, 2)), ["no", "yes"]),
     "one class": confusion_matrix([[7]], ["only"]),
@@ -76,6 +84,21 @@ FIGURES = {
     "browser": browser(genes=[(500, 2000, "+", "geneA"), (1900, 9500, "-", HOSTILE)]),
     "browser of nothing": browser(panels=[], genes=[]),
     "browser with gaps": browser([Panel(HOSTILE, np.full(8000, NAN), [NAN, 1] * 4000)]),
+    "scatter": scatter(
+        np.linspace(0.2, 0.8, 300),
+        np.linspace(0.3, 0.7, 300) ** 2,
+        title="Predicted and true",
+        x_label="index",
+        y_label="predicted",
+    ),
+    "scatter of nothing": scatter([], [], title="s", x_label="x", y_label="y"),
+    "scatter of one point": scatter([2.0], [NAN], title="s", x_label="x", y_label="y"),
+    "scatter beyond its limits": scatter(
+        [-9.0, 0.5, 9.0], [0.5, 0.5, 0.5], title="s", x_label="x", y_label="y", limits=(0, 1)
+    ),
+    "hostile scatter": scatter(
+        [1e6, 2e6], [-1e-6, 5e6], title=HOSTILE, x_label=HOSTILE, y_label=HOSTILE, caption=HOSTILE
+    ),
     "short browser": browser([Panel("a", [0.1, 0.2], [0.5, NAN])], [(1, 9, "+", "g")], 4, 6),
 }
 
@@ -114,7 +137,9 @@ def test_nothing_is_drawn_outside(name, width):
             assert mark.points[:, 1].max() <= canvas.height + 1
 
 
-@pytest.mark.parametrize("name", ["losses", "comparison", "confusion", "browser"])
+@pytest.mark.parametrize(
+    "name", ["losses", "comparison", "dissimilarity", "confusion", "browser", "scatter"]
+)
 @pytest.mark.parametrize("width", [WIDE, HALF, NARROW])
 def test_no_text_covers_another(name, width):
     boxes = []
@@ -156,6 +181,23 @@ def test_one_seed_has_no_interval():
     figure = comparison({"a": [0.8]}, "MCC")
     assert "interval" not in figure.caption
     assert "±" not in figure.alt
+
+
+def test_views_are_compared_with_what_was_published():
+    figure = dissimilarity({"M+NoAug": [0.02, 0.04], "M+N": [NAN]}, {"M+NoAug": 0.025})
+    assert "M+NoAug 0.030 ± 0.014 (published 0.025); M+N NaN" in figure.alt
+    assert "1 values that are not numbers are left out" in figure.caption
+    assert figure.data is not None and figure.data.rows[1] == ("M+N", None, None)
+    marks = figure.draw(WIDE).marks
+    bar = next(m for m in marks if isinstance(m, Shape) and m.fill == "series-1")
+    dots = [m.x for m in marks if isinstance(m, Disc)]
+    stroke = next(m for m in marks if isinstance(m, Shape) and m.stroke == "series-2")
+    left, end = bar.points[:, 0].min(), bar.points[:, 0].max()
+    assert end == pytest.approx(sum(dots) / 2)  # the mean, on an axis that starts at 0
+    assert (stroke.points[0, 0] - left) / (end - left) == pytest.approx(0.025 / 0.03)
+    alone = dissimilarity({"M+NoAug": [0.02]})
+    assert alone.data is not None and alone.data.rows == [("M+NoAug", 0.02)]
+    assert "published" not in alone.caption
 
 
 def test_confusion_is_shared_out_by_row():

@@ -7,31 +7,27 @@ batches, learning rate and seeds are the same.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from helicon.data.annotation import read_annotation
 from helicon.data.example import example_annotation, example_genome
 from helicon.data.genome import Genome
 from helicon.data.intervals import SPLITS, Intervals, split_blocks
 from helicon.demos.region import held_out_region
-from helicon.errors import InputError
+from helicon.demos.steps import Step, curve, measured_pretraining, seed_of
 from helicon.files import write_aside
 from helicon.report.demo_report import demo_report
 from helicon.report.demo_results import (
     Arm,
-    Curve,
     DemoResults,
-    MaskedScore,
-    Pretraining,
     SeedRun,
 )
-from helicon.training.finetune import FinetuneResult, finetune
-from helicon.training.pretrain import PretrainResult, pretrain
+from helicon.training.finetune_result import FinetuneResult
+from helicon.training.pretrain_result import PretrainResult
 from helicon.training.run import read_metrics
 
 MODEL = "convnova-tiny"
@@ -97,44 +93,11 @@ class DemoResult:
         }
 
 
-def demo(
-    system: Literal["convnova"] = "convnova",
-    *,
-    out: str | Path = "demo",
-    minutes: float = 5.5,
-    seeds: int = 3,
-    seed: int = 0,
-) -> DemoResult:
-    """Run the main job on the embedded E. coli genome: pretrain, fine-tune, compare, report.
-
-    A small ConvNova learns to predict hidden bases on the training blocks of the genome. Then it
-    learns, from 100 windows of 512 annotated bases, which bases lie between genes, in a gene on
-    the forward strand, or in one on the reverse strand; and the same network learns the same from
-    random weights. Both are measured on blocks that neither has seen. A job that was stopped goes
-    on where it was.
-
-    Args:
-        system: which of the systems to show.
-        out: the folder to write.
-        minutes: time to spend in all. It becomes numbers of steps, which are recorded; a slower
-            machine takes fewer.
-        seeds: runs of fine-tuning for each of the two ways to start.
-        seed: of every random choice; the runs have this seed and those that follow.
-
-    Returns:
-        Where the report and the model are, and everything that was measured.
-
-    Raises:
-        InputError: an argument is wrong, or `out` holds something else.
-        WorkError: a loss is not finite, or the disk is full.
-    """
-    if system != "convnova":
-        raise InputError(f"system: {system!r} is unknown; this version shows convnova")
-    if seeds < 1 or minutes <= 0:
-        raise InputError("seeds and minutes must be more than 0")
-    out, began = Path(out), time.monotonic()
+def run(out: Path, *, minutes: float, seeds: int, seed: int) -> DemoResult:
+    """Run the main job; `helicon.demos.demo.demo` documents it."""
+    began = time.monotonic()
     split = _split_file(out)
-    first = _Step(
+    first = Step(
         "pretrain",
         example_genome(),
         {
@@ -153,7 +116,7 @@ def demo(
     )
     pretrained = first.run()
     steps = finetuning_steps(pretrained, minutes * 60 * (1 - PRETRAINING_SHARE) / (2 * seeds))
-    second = _Step(
+    second = Step(
         "finetune",
         out / "pretrained",
         {
@@ -184,36 +147,6 @@ def demo(
     return DemoResult(out, report, arms["pretrained"].model, results)
 
 
-@dataclass(frozen=True)
-class _Step:
-    """One verb with its arguments: to be called, and to be shown as a command."""
-
-    verb: Literal["pretrain", "finetune"]
-    subject: Path
-    options: dict[str, Any]
-
-    def run(self) -> Any:
-        """Call the verb, or take up what an earlier call left."""
-        if self.verb == "pretrain":
-            return pretrain(self.subject, **self.options, resume=True)
-        return finetune(str(self.subject), **self.options, resume=True)
-
-    @property
-    def command(self) -> str:
-        """The command line that does the same."""
-        positional = [str(self.subject)]
-        words: list[str] = []
-        for name, value in self.options.items():
-            flag = "--" + name.replace("_", "-")
-            if name == "train":
-                positional.append(str(value))
-            elif isinstance(value, dict):
-                words += [f"{flag}.{key} {entry}" for key, entry in value.items()]
-            else:
-                words.append(flag if value is True else f"{flag} {value}")
-        return " ".join(["helicon", self.verb, *positional, *words])
-
-
 def finetuning_steps(pretrained: PretrainResult, seconds: float) -> int:
     """Steps of a fine-tuning run that take about so many seconds, from the speed of pretraining.
 
@@ -223,7 +156,7 @@ def finetuning_steps(pretrained: PretrainResult, seconds: float) -> int:
     """
     assert pretrained.receptive_field is not None
     read = WINDOW + 2 * (pretrained.receptive_field // 2)
-    steps = seconds / (1 + MEASURING) * pretrained.bases_per_second / (BATCH * read)
+    steps = seconds / (1 + MEASURING) * pretrained.letters_per_second / (BATCH * read)
     return int(min(MOST_STEPS, max(FEWEST_STEPS, steps)))
 
 
@@ -251,7 +184,7 @@ def _results(
     pretrained: PretrainResult,
     arms: dict[str, FinetuneResult],
     split: Path,
-    steps: Sequence[_Step],
+    steps: Sequence[Step],
 ) -> DemoResults:
     """Put together what the runs have measured."""
     kept = arms["pretrained"]
@@ -265,7 +198,7 @@ def _results(
         classes=kept.names,
         labelled_bases=LABELLED_WINDOWS * WINDOW,
         finetune_steps=(kept.runs or (kept,))[0].steps,
-        pretraining=_pretraining(pretrained),
+        pretraining=measured_pretraining(pretrained, "ConvNova", (0, 5)),
         arms=tuple(Arm(name, _seed_runs(result)) for name, result in arms.items()),
         region=held_out_region(models, split),
         model_folder=str(kept.model),
@@ -278,23 +211,6 @@ def _results(
     )
 
 
-def _pretraining(result: PretrainResult) -> Pretraining:
-    rows = read_metrics(result.run / "metrics.jsonl")
-    return Pretraining(
-        training=_curve(rows, "train", "loss"),
-        validation=_curve(rows, "validation", "loss"),
-        steps=result.steps,
-        bases=result.bases,
-        seconds=result.seconds,
-        score=MaskedScore("ConvNova", result.test["accuracy"], result.test["perplexity"]),
-        baselines=tuple(
-            MaskedScore(f"Markov, order {b.order}", b.accuracy, b.perplexity)
-            for b in result.baselines
-            if b.order in (0, 5)
-        ),
-    )
-
-
 def _seed_runs(result: FinetuneResult) -> tuple[SeedRun, ...]:
     """The runs of one arm, with what each was measured to do on the test blocks."""
     found = []
@@ -302,11 +218,6 @@ def _seed_runs(result: FinetuneResult) -> tuple[SeedRun, ...]:
         matrix = run.scores["test"].confusion
         assert matrix is not None
         rows = read_metrics(run.run / "metrics.jsonl")
-        seed = json.loads((run.run / "results.json").read_text())["provenance"]["seed"]
         confusion = tuple(tuple(row) for row in matrix.tolist())
-        found.append(SeedRun(seed, confusion, _curve(rows, "validation", "mcc")))
+        found.append(SeedRun(seed_of(run), confusion, curve(rows, "validation", "mcc")))
     return tuple(found)
-
-
-def _curve(rows: list[dict[str, Any]], kind: str, name: str) -> Curve:
-    return tuple((row["step"], row[name]) for row in rows if row["kind"] == kind)

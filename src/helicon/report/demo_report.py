@@ -14,7 +14,7 @@ import numpy as np
 from helicon.report.browser import Feature, Panel, genome_browser
 from helicon.report.comparison import comparison
 from helicon.report.confusion import confusion_matrix
-from helicon.report.curves import learning_curves, loss_curves
+from helicon.report.curves import learning_curves
 from helicon.report.demo_results import DemoResults
 from helicon.report.figure import Figure
 from helicon.report.html import (
@@ -28,6 +28,7 @@ from helicon.report.html import (
     Report,
     Section,
 )
+from helicon.report.masked_modelling import masked_modelling
 from helicon.report.statistics import Spread
 from helicon.report.tables import Cell, Column, Table
 from helicon.report.wording import bases, duration, facts, percent
@@ -43,7 +44,7 @@ def demo_report(results: DemoResults, path: str | Path) -> Path:
     sections = [
         Section("Gene finding with few labels", _gene_finding(results)),
         Section("A held-out region", [region_figure(results)]),
-        Section("Pretraining", _pretraining(results)),
+        Section("Pretraining", masked_modelling(results.pretraining, "nucleotide", "test blocks")),
         Section("What was run", _what_was_run(results)),
         Section("Next", _next(results)),
         Section("Provenance", [Facts(list(facts(results.provenance)))]),
@@ -155,31 +156,6 @@ def _mcc_limits(results: DemoResults) -> tuple[float, float]:
     return math.floor(10 * min(lowest, 0)) / 10, 1.0
 
 
-def _pretraining(results: DemoResults) -> list[Block]:
-    run = results.pretraining
-    scores = [run.score, *run.baselines]
-    columns = [
-        Column("model"),
-        Column("accuracy", "percent", 1, best="max"),
-        Column("perplexity", "number", 3, best="min"),
-    ]
-    return [
-        loss_curves(
-            {"": run.training},
-            {"": run.validation},
-            {b.name: math.log(b.perplexity) for b in run.baselines if b.perplexity > 0},
-            title="Loss of masked-nucleotide modelling",
-            y_label="cross-entropy, nats per masked base",
-            caption="Dashed: baselines on the test blocks.",
-        ),
-        Table(
-            "Masked nucleotides of the test blocks",
-            columns,
-            [(score.name, score.accuracy, score.perplexity) for score in scores],
-        ),
-    ]
-
-
 def _what_was_run(results: DemoResults) -> list[Block]:
     run = results.pretraining
     field = results.receptive_field
@@ -188,7 +164,7 @@ def _what_was_run(results: DemoResults) -> list[Block]:
         ("parameters", f"{results.parameters:,}"),
         ("receptive field", "global" if field is None else f"{field:,} bp"),
         *((f"{name} blocks", bases(count)) for name, count in results.split.items()),
-        ("pretraining", f"{run.steps:,} steps, {bases(run.bases)} seen, {duration(run.seconds)}"),
+        ("pretraining", f"{run.steps:,} steps, {bases(run.letters)} seen, {duration(run.seconds)}"),
         (
             "fine-tuning",
             f"{results.finetune_steps:,} steps a run, {bases(results.labelled_bases)} of labels",

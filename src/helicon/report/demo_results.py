@@ -19,11 +19,11 @@ Curve = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class MaskedScore:
-    """How well masked nucleotides are predicted on the test blocks.
+    """How well masked letters are predicted on the test part.
 
     Attributes:
         name: of the model or the baseline.
-        accuracy: share of masked bases whose most probable letter is right.
+        accuracy: share of masked letters whose most probable letter is right.
         perplexity: exponential of the mean negative log-likelihood in nats.
     """
 
@@ -37,19 +37,19 @@ class Pretraining:
     """The pretraining run.
 
     Attributes:
-        training: (step, loss) in nats per masked base.
-        validation: the same on validation blocks.
+        training: (step, loss) in nats per masked letter.
+        validation: the same on the validation part.
         steps: optimiser steps taken.
-        bases: bases of sequence seen.
+        letters: letters of sequence seen.
         seconds: time it took.
         score: of the pretrained model.
-        baselines: of the Markov models, on all bases of the same windows.
+        baselines: of the Markov models, on all letters of the same sequences.
     """
 
     training: Curve
     validation: Curve
     steps: int
-    bases: int
+    letters: int
     seconds: float
     score: MaskedScore
     baselines: tuple[MaskedScore, ...]

@@ -25,6 +25,8 @@ TELLING = (
     "mcc",
     "mean_auroc",
     "spearman",
+    "long_precision_l",
+    "long_precision_l5",
     "auroc",
     "accuracy",
     "perplexity",
@@ -78,7 +80,7 @@ def measured(results: Row, seeds: Sequence[Row]) -> list[Block]:
         return []
     tables: list[Block] = [_spread_table(results) if seeds else _measures(parts, results)]
     if results.get("baselines"):
-        tables.append(_markov_table(parts, results["baselines"]))
+        tables.append(_markov_table(parts, results))
     tables += [table for name, part in parts.items() if (table := _by_name(name, part, results))]
     figures = [_seed_figure(results, seeds)] if len(seeds) > 1 else []
     figures += _confusions(results, seeds or [results])
@@ -126,7 +128,10 @@ def _mean_text(row: Row) -> str | None:
 
 
 def _yardstick(results: Row) -> tuple[str, str, float] | None:
-    """Name, measure and value of the k-mer regression on validation data, where there is one."""
+    """Name, measure and value of the simple regression on validation data, where there is one."""
+    ridge = results.get("one_hot_baseline") or {}
+    if is_number(ridge.get("spearman")):
+        return "one-hot ridge regression", "spearman", float(ridge["spearman"])
     found = dict(results.get("kmer_baseline") or {})
     k = found.pop("k", "k")
     for name, content in found.items():
@@ -139,14 +144,16 @@ def _yardstick_note(results: Row) -> str:
     if not (found := _yardstick(results)):
         return ""
     name, what, content = found
-    return f"A {name} reaches {measure(content, 4)} ({label(what)}) on validation data."
+    said = f"A {name} reaches {measure(content, 4)} ({label(what)}) on validation data"
+    tested = (results.get("one_hot_baseline") or {}).get("test", {}).get(what)
+    return said + (f", {measure(tested, 4)} on test data." if is_number(tested) else ".")
 
 
 def _markov(score: Row) -> str:
     return f"order-{score['order']} Markov"
 
 
-def _markov_table(parts: Mapping[str, Row], baselines: Sequence[Row]) -> Table:
+def _markov_table(parts: Mapping[str, Row], results: Row) -> Table:
     """The model above the Markov models, on the part that these were scored on."""
     name, part = list(parts.items())[-1]
     columns = [
@@ -155,12 +162,12 @@ def _markov_table(parts: Mapping[str, Row], baselines: Sequence[Row]) -> Table:
         Column("perplexity", "number", 4, best="min"),
         Column("loss", "number", 4, best="min"),
     ]
-    scores = [("this model", part), *((_markov(score), score) for score in baselines)]
+    scores = [("this model", part), *((_markov(score), score) for score in results["baselines"])]
     rows = [
         (said, *(score.get(what) for what in ("accuracy", "perplexity", "loss")))
         for said, score in scores
     ]
-    return Table(f"Masked bases, {label(name)}", columns, rows)
+    return Table(f"Masked {results.get('unit', 'bases')}, {label(name)}", columns, rows)
 
 
 def _seed_figure(results: Row, seeds: Sequence[Row]) -> Figure:

@@ -52,8 +52,10 @@ _SAID = (
     "provenance",
     "baselines",
     "kmer_baseline",
+    "one_hot_baseline",
     "validation",
     "test",
+    "unit",
 )
 #: Curves of measures on validation data that a page shows at most.
 _CURVES = 4
@@ -87,18 +89,19 @@ def run_report(folder: str | Path) -> Path:
     results = _read_results(folder / "results.json")
     verb = str(recipe.get("verb", ""))
     of_seeds = [found for path in seeds if (found := _read_results(path / "results.json"))]
+    unit = str(recipe.get("unit", "bases"))
     sections = [
         Section("Result", measured(results, of_seeds)),
-        Section("Training", _training(logs, baseline_losses(results))),
+        Section("Training", _training(logs, baseline_losses(results), unit)),
         Section("What was found and decided", _notes(results)),
-        Section("Next", _next(folder, verb, finished=bool(results))),
+        Section("Next", _next(folder, recipe, finished=bool(results))),
         Section("Provenance", _provenance(recipe, results, of_seeds, recipe_file)),
     ]
     return Report(
         title=f"{_VERBS.get(verb, 'Run')}: {folder.resolve().name}",
         subtitle=_subtitle(recipe, logs, finished=bool(results)),
         sections=[section for section in sections if section.blocks],
-        lead=_cards(results, logs),
+        lead=_cards(results, logs, unit),
         kind="Helicon · run",
     ).write(folder / "report.html")
 
@@ -132,8 +135,9 @@ def _subtitle(recipe: Row, logs: Sequence[Sequence[Row]], *, finished: bool) -> 
     return ", ".join(said) + "."
 
 
-def _cards(results: Row, logs: Sequence[Sequence[Row]]) -> list[Block]:
+def _cards(results: Row, logs: Sequence[Sequence[Row]], unit: str) -> list[Block]:
     cards = []
+    speed = f"{unit}_per_second"
     if parts := scored_parts(results):
         name = "test" if "test" in parts else list(parts)[-1]
         part = parts[name]
@@ -145,18 +149,15 @@ def _cards(results: Row, logs: Sequence[Sequence[Row]]) -> list[Block]:
         cards.append(Card("time", duration(known["seconds"])))
     if is_number(known.get("peak_memory_mb")):
         cards.append(Card("peak memory", value("peak_memory_mb", known["peak_memory_mb"])))
-    speeds = sorted(
-        row["bases_per_second"]
-        for rows in logs
-        for row in rows
-        if is_number(row.get("bases_per_second"))
-    )
+    speeds = sorted(row[speed] for rows in logs for row in rows if is_number(row.get(speed)))
     if speeds:
-        cards.append(Card("bases per second", f"{speeds[len(speeds) // 2]:,.0f}", "median"))
+        cards.append(Card(label(speed), f"{speeds[len(speeds) // 2]:,.0f}", "median"))
     return [Cards(cards)] if cards else []
 
 
-def _training(logs: Sequence[Sequence[Row]], references: Mapping[str, float]) -> list[Block]:
+def _training(
+    logs: Sequence[Sequence[Row]], references: Mapping[str, float], unit: str
+) -> list[Block]:
     """Curves of a run, or of all seeds of one together; a linear probe has none."""
     if not any(row["step"] for rows in logs for row in rows):
         return []
@@ -164,7 +165,8 @@ def _training(logs: Sequence[Sequence[Row]], references: Mapping[str, float]) ->
     valid = [[row for row in rows if row.get("kind") == "validation"] for rows in logs]
     measures = [name for name in TELLING if name != "loss" and _recorded(valid, name)][:_CURVES]
     wanted = [(valid, name, f"Validation {label(name)}") for name in measures]
-    wanted += [(train, "lr", "Learning rate"), (train, "bases_per_second", "Bases per second")]
+    speed = f"{unit}_per_second"
+    wanted += [(train, "lr", "Learning rate"), (train, speed, label(speed).capitalize())]
     blocks: list[Block] = []
     if len(logs) > 1:
         wanted = [(train, "loss", "Training loss"), (valid, "loss", "Validation loss"), *wanted]
@@ -205,7 +207,7 @@ def _notes(results: Row) -> list[Block]:
     return [Items([str(note) for note in notes])] if notes else []
 
 
-def _next(folder: Path, verb: str, *, finished: bool) -> list[Block]:
+def _next(folder: Path, recipe: Row, *, finished: bool) -> list[Block]:
     if not finished:
         text = "The run is not finished. Start it again with the same command and `--resume`."
         return [Prose(text)]
@@ -213,6 +215,9 @@ def _next(folder: Path, verb: str, *, finished: bool) -> list[Block]:
         "pretrain": f"helicon finetune {folder} TRAIN.csv --target COLUMN --out RUN",
         "finetune": f"helicon evaluate {folder} DATA.csv --target COLUMN",
     }
+    verb = str(recipe.get("verb", ""))
+    if recipe.get("recipe", {}).get("task") == "contacts":
+        commands = {verb: f"helicon predict {folder} PROTEINS.fasta --out contacts.parquet"}
     return [Commands([commands[verb]])] if verb in commands else []
 
 

@@ -21,6 +21,20 @@ _LABELS = {
     "r2": "R²",
     "bases_per_second": "bases per second",
     "bases": "bases seen",
+    "residues_per_second": "residues per second",
+    "residues": "residues seen",
+    "real_fraction": "share of real positions",
+    "carp_loss": "loss with CARP's targets",
+    **{
+        f"{reach}_precision_{cut}": f"{said} precision at {pairs}"
+        for reach, said in (
+            ("short", "short-range"),
+            ("medium", "medium-range"),
+            ("long", "long-range"),
+            ("all", "whole"),
+        )
+        for cut, pairs in (("l", "L"), ("l2", "L/2"), ("l5", "L/5"))
+    },
 }
 
 

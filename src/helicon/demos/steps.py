@@ -1,0 +1,86 @@
+"""What the main jobs share: steps that are public verbs, and curves from their logs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from helicon.report.demo_results import Curve, MaskedScore, Pretraining
+from helicon.training.finetune import finetune
+from helicon.training.finetune_result import FinetuneResult
+from helicon.training.pretrain import pretrain
+from helicon.training.pretrain_result import PretrainResult
+from helicon.training.run import read_metrics
+
+
+@dataclass(frozen=True)
+class Step:
+    """One verb with its arguments: to be called, and to be shown as a command."""
+
+    verb: Literal["pretrain", "finetune"]
+    subject: Path
+    options: dict[str, Any]
+
+    def run(self) -> Any:
+        """Call the verb, or take up what an earlier call left."""
+        if self.verb == "pretrain":
+            return pretrain(self.subject, **self.options, resume=True)
+        return finetune(str(self.subject), **self.options, resume=True)
+
+    @property
+    def command(self) -> str:
+        """The command line that does the same."""
+        positional = [str(self.subject)]
+        words: list[str] = []
+        for name, value in self.options.items():
+            flag = "--" + name.replace("_", "-")
+            if name == "train":
+                positional.append(str(value))
+            elif isinstance(value, dict):
+                words += [f"{flag}.{key} {entry}" for key, entry in value.items()]
+            else:
+                words.append(flag if value is True else f"{flag} {value}")
+        return " ".join(["helicon", self.verb, *positional, *words])
+
+
+def seed_of(run: FinetuneResult) -> int:
+    """The seed of one run of fine-tuning."""
+    return int(json.loads((run.run / "results.json").read_text())["provenance"]["seed"])
+
+
+def curve(rows: list[dict[str, Any]], kind: str, name: str) -> Curve:
+    """A measure over the steps of a run.
+
+    Args:
+        rows: of the run's log.
+        kind: which of them, `train` or `validation`.
+        name: of the measure.
+    """
+    return tuple((row["step"], row[name]) for row in rows if row["kind"] == kind)
+
+
+def measured_pretraining(result: PretrainResult, name: str, orders: Collection[int]) -> Pretraining:
+    """Pretraining as a page shows it.
+
+    Args:
+        result: what came of it.
+        name: of the model.
+        orders: of the Markov models to show beside it.
+    """
+    rows = read_metrics(result.run / "metrics.jsonl")
+    return Pretraining(
+        training=curve(rows, "train", "loss"),
+        validation=curve(rows, "validation", "loss"),
+        steps=result.steps,
+        letters=result.letters,
+        seconds=result.seconds,
+        score=MaskedScore(name, result.test["accuracy"], result.test["perplexity"]),
+        baselines=tuple(
+            MaskedScore(f"Markov, order {b.order}", b.accuracy, b.perplexity)
+            for b in result.baselines
+            if b.order in orders
+        ),
+    )
