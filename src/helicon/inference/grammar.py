@@ -319,10 +319,13 @@ def _outer_costs(
     """
     left, right = (np.full((CODES, len(steps.at)), -np.inf) for _ in range(2))
     left[:, steps.at[background]] = right[:, steps.at[background]] = 0.0
-    for end in ends.values():
+    for strand, end in ends.items():
         for place in range(3):
             left[:, steps.at[f"{end.inner} {place}"]] = end.cut_in
             right[:, steps.at[f"{end.inner} {place}"]] = end.cut_out
+        if end.first != end.inner:  # a whole stop codon at the very end is no inner codon
+            stop = bits.STOP if strand == "forward" else bits.R_STOP
+            left[(steps.codes & stop) != 0, steps.at[f"{end.inner} 0"]] = -np.inf
         begins, ended = ((steps.codes & mask) != 0 for mask in (end.begins, end.ended))
         left[begins, steps.at[f"{end.first} 0"]] = end.cost_in[begins]
         right[ended, steps.at[f"{end.last} 2"]] = end.cost_out[ended]

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -186,7 +187,7 @@ class MutantsJob(ABC):
             write_parquet(tables, aside, schema, dict(self.said))
             return
         with aside.open("wb") as file:
-            for number, table in enumerate(tables):
+            for number, table in enumerate(chain([schema.empty_table()], tables)):
                 pl.DataFrame(pl.from_arrow(table)).write_csv(file, include_header=not number)
 
 
@@ -372,7 +373,7 @@ class TableJob(MutantsJob):
         found = np.concatenate([part["log_likelihood"].to_numpy() for part in parts])
         counts = np.bincount(np.searchsorted(proteins, self.rows.protein))
         heads = np.cumsum(counts + 1) - counts - 1  # where each wild type stands among `found`
-        counted = np.array([len(certain(store, protein)) for protein in proteins.tolist()])
+        counted = np.array([max(1, len(certain(store, protein))) for protein in proteins.tolist()])
         own = np.repeat(np.arange(len(proteins)), counts)
         wild, values = found[heads][own], np.delete(found, heads)
         scores = values - wild

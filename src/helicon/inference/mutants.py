@@ -87,10 +87,8 @@ class MutantsResult:
         if self.rows is None and self.uncertain:
             lines.append(f"{self.uncertain:,} positions without a certain residue are left out")
         for one in self.correlations[:_LISTED]:
-            lines.append(
-                f"{one.protein}: Spearman {one.spearman:.3f} "
-                f"({one.low:.3f} to {one.high:.3f}), {one.rows:,} rows"
-            )
+            interval = "" if np.isnan(one.low) else f" ({one.low:.3f} to {one.high:.3f})"
+            lines.append(f"{one.protein}: Spearman {one.spearman:.3f}{interval}, {one.rows:,} rows")
         if len(self.correlations) > 1:
             lines.append(f"mean over {len(self.correlations)} proteins: {self.spearman:.3f}")
         figure = [f"figure: {self.plot}"] if self.plot else []

@@ -60,7 +60,7 @@ class View:
     def follow(
         self,
         values: Shaped[Tensor, "batch length *channels"],
-        fill: float = IGNORE,
+        fill: int | float = IGNORE,
         opposite: Sequence[int] | None = None,
     ) -> Shaped[Tensor, "batch length *channels"]:
         """Move what belongs to positions (labels, weights) as their letters were moved.
