@@ -138,10 +138,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--longest", type=int, default=LENGTHS[-1])
     parser.add_argument("--longest-training", type=int, default=4096)
     parser.add_argument("--quick", action="store_true", help="to 1,024, one round: a rehearsal")
     given = parser.parse_args()
-    most = {"inference": LENGTHS[-1], "training": given.longest_training}
+    most = {"inference": given.longest, "training": given.longest_training}
     if given.quick:
         most = dict.fromkeys(KINDS, 1024)
     result: dict[str, Any] = {
