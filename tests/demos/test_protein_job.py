@@ -117,6 +117,9 @@ def test_validation_genes_choose_the_model_that_is_kept(job):
         found = FinetuneResult.read(job.out / name)
         chosen[found.model] = found.chosen_by
     assert job.model == max(chosen, key=chosen.get)
+    names = {"finetuned": "pretrained", "from-scratch": "from scratch"}
+    kept = job.model.parent.name
+    assert job.results.kept_arm.name == names.get(kept, "pretrained, linear probe")
 
 
 def test_the_composition_baseline_is_a_ridge_regression(job):

@@ -37,6 +37,7 @@ def test_the_page_shows_what_was_measured(tmp_path):
         "AutoModelForSequenceClassification.from_pretrained",
         "data: NC_008253.fa.gz",
         "1,021 residues",
+        "Predicted and true: pretrained, linear probe",
     ):
         assert said in page.shown, said
     assert len(page.all("figure")) >= 4

@@ -43,12 +43,12 @@ PRETRAINING: dict[str, Any] = {
     "lr": 4e-3,
 }
 #: Proteins of a batch of fine-tuning.
-BATCH = 16
-FINETUNING = {"pool": "mean", "batch_size": BATCH, "lr": 5e-3, "weight_decay": 0.01, "dropout": 0.0}
+BATCH = 8
+FINETUNING = {"pool": "mean", "batch_size": BATCH, "lr": 2e-3, "weight_decay": 0.01, "dropout": 0.0}
 #: Steps of a fine-tuning run: no more than these, and no fewer however slow the machine.
-MOST_STEPS, FEWEST_STEPS = 300, 20
+MOST_STEPS, FEWEST_STEPS = 500, 20
 #: Share of the time that pretraining takes; the rest is for fine-tuning, twice for each seed.
-PRETRAINING_SHARE = 0.6
+PRETRAINING_SHARE = 0.5
 #: Seconds of a fine-tuning run that are spent on measuring: as a share of those of training.
 MEASURING = 0.4
 #: Lengths of the k-mers whose frequencies the baselines see.
@@ -187,7 +187,7 @@ def _results(
     commands: tuple[str, ...],
 ) -> ProteinDemoResults:
     """Put together what the runs have measured."""
-    kept = FinetuneResult.best_of(tuple(arms.values()))
+    best = max(arms, key=lambda name: arms[name].chosen_by)
     seeds = arms["pretrained"].runs or (arms["pretrained"],)
     sizes = ", ".join(f"{key} {value}" for key, value in PRETRAINING["backbone"].items())
     return ProteinDemoResults(
@@ -203,10 +203,11 @@ def _results(
         truth=tuple(_predictions(seeds[0])["label/" + TARGET].to_list()),
         arms=tuple(ProteinArm(name, _runs(result)) for name, result in arms.items()),
         baselines=composition_baselines(proteome.genes),
-        model_folder=str(kept.model),
+        kept=best,
+        model_folder=str(arms[best].model),
         commands=commands,
         next_commands=(
-            f"helicon predict {kept.model} your-proteins.fasta --out adapted.parquet",
+            f"helicon predict {arms[best].model} your-proteins.fasta --out adapted.parquet",
             f"helicon finetune {pretrained.run} your-table.csv --target your-label --out runs/mine",
         ),
         provenance=pretrained.provenance,

@@ -122,18 +122,19 @@ def _seeds_figure(results: ProteinDemoResults) -> Figure:
 
 
 def _scatter_figure(results: ProteinDemoResults) -> Figure:
-    first = results.arms[0]
-    seeds = f"mean of {len(first.runs)} seeds" if len(first.runs) > 1 else "one seed"
+    arm = results.kept_arm
+    runs = f"mean of {len(arm.runs)} seeds" if len(arm.runs) > 1 else "one run"
     truth = np.array(results.truth)
     return scatter(
         truth,
-        first.mean,
-        title=f"Predicted and true, {first.name}",
+        arm.mean,
+        title=f"Predicted and true: {arm.name}",
         x_label=_INDEX,
         y_label="predicted from the protein",
-        limits=common_limits(truth, first.mean),
+        series=results.arms.index(arm),
+        limits=common_limits(truth, arm.mean),
         unit="test genes",
-        caption=f"{len(truth):,} test genes, {seeds}.",
+        caption=f"{len(truth):,} test genes, {runs}. Of the models the best on validation genes.",
     )
 
 
@@ -148,7 +149,11 @@ def _measures_table(results: ProteinDemoResults) -> Table:
         rows.append((arm.name + kind, *(results.measure(arm, name) for name in MEASURES)))
     most = max(len(arm.runs) for arm in results.arms)
     note = f"Mean ± standard deviation over {most} seeds. " if most > 1 else "One seed. "
-    note += "All learn from the same genes; validation genes choose checkpoints and penalties."
+    note += (
+        "All learn from the same genes; validation genes choose checkpoints and penalties. "
+        f"Fine-tuning and training from scratch have {results.finetune_steps:,} steps a run: the "
+        "gain is what pretraining is worth at that budget, and shrinks with more steps."
+    )
     return Table(f"{_INDEX.capitalize()} of the test genes", columns, rows, note)
 
 

@@ -79,7 +79,8 @@ class ProteinDemoResults:
         arms: pretrained first, the same network from scratch second; then other ways to use the
             pretrained network.
         baselines: regressions on the composition of the proteins.
-        model_folder: where the adapted model stands that was best on validation genes.
+        kept: name of the arm that was best on validation genes.
+        model_folder: where its model stands.
         commands: what was run.
         next_commands: what to try next.
         provenance: of the whole job, as `helicon.training.provenance.provenance` gives it; its
@@ -98,6 +99,7 @@ class ProteinDemoResults:
     truth: tuple[float, ...]
     arms: tuple[ProteinArm, ...]
     baselines: tuple[ProteinArm, ...]
+    kept: str
     model_folder: str
     commands: tuple[str, ...]
     next_commands: tuple[str, ...]
@@ -116,6 +118,11 @@ class ProteinDemoResults:
         """A measure of every run of an arm on the test genes: one of `MEASURES`."""
         truth = np.array(self.truth)
         return Spread(tuple(MEASURES[name](truth, np.array(run.values)) for run in arm.runs))
+
+    @property
+    def kept_arm(self) -> ProteinArm:
+        """The arm that was best on validation genes."""
+        return next(arm for arm in self.arms if arm.name == self.kept)
 
     @property
     def gain(self) -> Spread:
