@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from helicon.training.evaluate import evaluate as evaluate
     from helicon.training.finetune import finetune as finetune
     from helicon.training.pretrain import pretrain as pretrain
+    from helicon.training.probing import probe as probe
 
     __version__: str
 
@@ -48,6 +49,7 @@ _HOMES = {
     "mutants": "helicon.inference.mutants",
     "predict": "helicon.inference.predict",
     "pretrain": "helicon.training.pretrain",
+    "probe": "helicon.training.probing",
     "track": "helicon.inference.track",
     "variants": "helicon.inference.variants",
 }

@@ -2,10 +2,12 @@
 
 import json
 import shlex
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
+from small_jobs import make_small
 from transformers import AutoModelForTokenClassification
 
 from helicon.cli.application import application
@@ -13,16 +15,11 @@ from helicon.data.example import example_genome
 from helicon.data.genome import Genome
 from helicon.data.intervals import read_bed
 from helicon.demos import main_job
+from helicon.demos.systems import CONVNOVA
 from helicon.report.demo_results import DemoResults
 
-OPTIONS = {"minutes": 0.01, "seeds": 2, "seed": 0}
-
-
-def make_small(patch):
-    patch.setattr(main_job, "BACKBONE", {"schedule": "paper", "d_model": 8})
-    patch.setattr(main_job, "FRACTIONS", (0.96, 0.02, 0.02))
-    patch.setattr(main_job, "FEWEST_STEPS", 3)
-    patch.setattr(main_job, "MOST_STEPS", 3)
+SMALL = replace(CONVNOVA, backbone=CONVNOVA.backbone | {"d_model": 8}, most_steps=3)
+OPTIONS = {"system": SMALL, "minutes": 0.01, "seeds": 2, "seed": 0}
 
 
 @pytest.fixture(scope="module")
@@ -102,5 +99,5 @@ def test_the_table_holds_the_comparison(job):
 def test_fine_tuning_steps_follow_the_measured_speed():
     slow = SimpleNamespace(letters_per_second=1.0, receptive_field=697)
     fast = SimpleNamespace(letters_per_second=1e9, receptive_field=697)
-    assert main_job.finetuning_steps(slow, 30) == main_job.FEWEST_STEPS
-    assert main_job.finetuning_steps(fast, 30) == main_job.MOST_STEPS
+    assert main_job.finetuning_steps(CONVNOVA, slow, 30) == main_job.FEWEST_STEPS
+    assert main_job.finetuning_steps(CONVNOVA, fast, 30) == CONVNOVA.most_steps

@@ -251,7 +251,10 @@ def test_bad_records_are_left_out_and_counted(tmp_path, folders, capsys):
     [
         ({"out": "e.txt"}, r"e\.txt must end in \.parquet or \.npy"),
         ({"dtype": "int8"}, "dtype: 'int8' is not known"),
-        ({"pool": "cls"}, "pool: 'cls' is not known; mean, max, attention, none"),
+        ({"pool": "median"}, "pool: 'median' is not known; mean, max, attention, cls, none"),
+        ({"pool": "cls"}, "pool: cls needs a model that was pretrained with CLS tokens"),
+        ({"network": "student"}, "has no student network; only the run folder"),
+        ({"network": "pupil"}, "network: 'pupil' is not known; teacher or student"),
         ({"pool": "attention"}, "has no attention pooling"),
         ({"layer": 9}, "layers 0 to 4, not 9"),
         ({"on_error": "ignore"}, "on_error: 'ignore' is not known"),

@@ -82,6 +82,19 @@ def test_padding_never_changes_a_real_position(name: str, side: str):
     torch.testing.assert_close(got, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("name", NAMES)
+def test_padding_never_changes_what_cls_tokens_see(name: str, side: str):
+    model = with_cls_tokens(name)
+    x = batch(model)
+    padding = torch.full((2, 13), model.backbone.alphabet.pad_id)
+    parts = [padding, x] if side == "left" else [x, padding]
+    mask = torch.cat([torch.full_like(p, p is x) for p in parts], dim=1).bool()
+    with torch.no_grad():
+        wanted, got = model.cls_features(x), model.cls_features(torch.cat(parts, dim=1), mask)
+    torch.testing.assert_close(got, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_reach_every_parameter(name: str):
     model = HeliconForMaskedLM(HeliconConfig.of(registry.size(name)))
@@ -100,13 +113,22 @@ def test_every_parameter_can_be_drawn_again_and_no_buffer_is_lost(name: str):
         assert not module._non_persistent_buffers_set, key
 
 
+def with_cls_tokens(name: str) -> HeliconPreTrainedModel:
+    """A language model over the named size, as if pretrained with three CLS tokens."""
+    config = HeliconConfig.of(registry.size(name))
+    config.cls_tokens = 3
+    torch.manual_seed(0)
+    return HeliconForMaskedLM(config).eval()
+
+
 def models(name: str) -> list[HeliconPreTrainedModel]:
     """A model of each kind over the named size."""
     torch.manual_seed(0)
     lm = untrained(name)
     token, _ = with_head(lm, "token", "single_label", 3, head="mlp")
     sequence, _ = with_head(lm, "sequence", "regression", 2, pool="attention")
-    return [lm, token.eval(), sequence.eval()]
+    cls, _ = with_head(with_cls_tokens(name), "sequence", "single_label", 2, pool="cls")
+    return [lm, token.eval(), sequence.eval(), cls.eval()]
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +160,7 @@ def test_a_saved_model_computes_the_same_bits(name: str, reloaded: dict[str, lis
     assert [type(m) for m in wanted] == [
         HeliconForMaskedLM,
         HeliconForTokenClassification,
+        HeliconForSequenceClassification,
         HeliconForSequenceClassification,
     ]
     with torch.no_grad():

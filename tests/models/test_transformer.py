@@ -10,6 +10,7 @@ import torch
 from helicon.alphabet import DNA, PROTEIN
 from helicon.errors import InputError
 from helicon.models import registry
+from helicon.models.backbone import one_hot
 from helicon.models.hub import untrained
 from helicon.models.info import info
 from helicon.models.transformer import Transformer, TransformerConfig
@@ -67,7 +68,7 @@ def transcribed(model: Transformer, ids: list[int]) -> list[Array]:
     weights = {key: value.double().numpy() for key, value in model.state_dict().items()}
     d, heads = model.config.d_model, model.config.heads
     size = d // heads
-    x = weights["embedding.weight"][ids]
+    x = weights["embedding.weight"].T[ids] + weights["embedding.bias"]
     turn = [rotation(position, size) for position in range(len(ids))]
     streams = [x]
     for b in range(model.config.blocks):
@@ -177,7 +178,7 @@ def test_sequences_of_a_batch_do_not_meet():
 def test_the_alphabet_comes_from_the_config(alphabet: Any):
     model = network(alphabet.name)
     assert model.alphabet is alphabet
-    assert len(model.embedding.weight) == len(alphabet.vocabulary)
+    assert model.embedding.in_features == alphabet.size
     ids = torch.randint(0, alphabet.size, (2, 30))
     rows = torch.nn.functional.one_hot(ids, alphabet.size).float()
     torch.testing.assert_close(model(rows), model(ids), atol=1e-5, rtol=0)
@@ -185,6 +186,8 @@ def test_the_alphabet_comes_from_the_config(alphabet: Any):
     masked = ids.clone()
     masked[0, 5] = alphabet.mask_id
     assert not torch.equal(model(masked), model(ids))
+    rows[0, 5] = one_hot(masked, alphabet.size, rows.dtype)[0, 5]  # blank in DNA
+    torch.testing.assert_close(model(rows), model(masked), atol=1e-5, rtol=0)
 
 
 def test_language_models_follow_the_alphabet():
@@ -241,7 +244,7 @@ def test_memory_is_counted_without_a_square_and_work_with_it():
     )
     d, blocks = 128, 3
     for found in (short, long):
-        products = 12 * d * d * blocks + 30 * d + 2 * found.length * d * blocks
+        products = 12 * d * d * blocks + 2 * 30 * d + 2 * found.length * d * blocks
         assert found.flops_per_letter == 2 * products
 
 

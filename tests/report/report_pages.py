@@ -87,6 +87,27 @@ class Page(HTMLParser):
             assert all(a[name] in ids for _, a in self.tags if name in a)
 
 
+def watched_rows(
+    *, steps: int = 100, spread: float = 0.12, entropy: float = 1.2
+) -> list[dict[str, Any]]:
+    """Rows of a log of self-distillation, settled behind the first steps; made-up numbers."""
+    return [
+        {
+            "step": step,
+            "kind": "train",
+            "loss": 1.7 + 1 / step,
+            "masked_loss": 1.37 + 0.1 / step,
+            "cls_loss": 2.1 + 1 / step,
+            "teacher_entropy": entropy + 1 / step**2,
+            "student_entropy": 2.0,
+            "agreement": 0.4,
+            "spread": spread,
+            "center_norm": 0.01 * step,
+        }
+        for step in range(1, steps + 1)
+    ]
+
+
 def demo_results(*, seeds: int = 3, length: int = 6000, name: str = "") -> DemoResults:
     """Results of a demo with made-up numbers; `name` stands in every free text."""
     wave = 0.5 + 0.5 * np.sin(np.arange(length) / 300)

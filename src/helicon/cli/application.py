@@ -32,6 +32,7 @@ VERBS = {
     "demo": "Run the main job on the embedded genome, and write a report.",
     "pretrain": "Train a backbone on a genome or on proteins, without labels.",
     "finetune": "Adapt a model to labelled sequences, residues, contacts or genome positions.",
+    "probe": "Compare what a frozen model's features tell of labels, by pooling and network.",
     "evaluate": "Measure a model on labelled data.",
     "embed": "Write a model's features of sequences, regions or positions.",
     "predict": "Write what a model predicts for sequences or positions; find genes.",

@@ -8,14 +8,15 @@ from typing import Literal
 from helicon.demos import main_job, protein_job
 from helicon.demos.main_job import DemoResult
 from helicon.demos.protein_job import ProteinDemoResult
+from helicon.demos.systems import SYSTEMS
 from helicon.errors import InputError
 
 #: The folder of each system's job, where none is given.
-_FOLDERS = {"convnova": "demo", "carp": "demo-carp"}
+_FOLDERS = {"convnova": "demo", "findna": "demo-findna", "carp": "demo-carp"}
 
 
 def demo(
-    system: Literal["convnova", "carp"] = "convnova",
+    system: Literal["convnova", "findna", "carp"] = "convnova",
     *,
     out: str | Path | None = None,
     minutes: float = 5.5,
@@ -28,6 +29,10 @@ def demo(
     Then it learns, from 100 windows of 512 annotated bases, which bases lie between genes, in a
     gene on the forward strand, or in one on the reverse strand.
 
+    FinDNA: the same, but a small ChordMixer learns it by self-distillation: a student predicts the
+    hidden bases of its view, and what a teacher makes of another one. Linear probes of the teacher
+    and of an untrained network stand beside.
+
     CARP: a small ByteNet learns to predict hidden residues of the genome's proteins. Then it
     learns to tell from a protein alone how well its gene is adapted to the codons that abundant
     proteins prefer (the codon adaptation index).
@@ -37,7 +42,8 @@ def demo(
 
     Args:
         system: which of the systems to show.
-        out: the folder to write; `demo`, or for CARP `demo-carp`, if not given.
+        out: the folder to write; if not given `demo`, for FinDNA `demo-findna`, for CARP
+            `demo-carp`.
         minutes: time to spend in all. It becomes numbers of steps, which are recorded; a slower
             machine takes fewer.
         seeds: runs of fine-tuning for each of the two ways to start.
@@ -54,5 +60,7 @@ def demo(
         raise InputError(f"system: {system!r} is unknown; this version shows {', '.join(_FOLDERS)}")
     if seeds < 1 or minutes <= 0:
         raise InputError("seeds and minutes must be more than 0")
-    job = main_job.run if system == "convnova" else protein_job.run
-    return job(Path(out or _FOLDERS[system]), minutes=minutes, seeds=seeds, seed=seed)
+    folder = Path(out or _FOLDERS[system])
+    if system == "carp":
+        return protein_job.run(folder, minutes=minutes, seeds=seeds, seed=seed)
+    return main_job.run(folder, system=SYSTEMS[system], minutes=minutes, seeds=seeds, seed=seed)

@@ -2,7 +2,8 @@
 
 Every step is a public verb called as a user would call it, and its command is shown in the report.
 The two arms of the comparison differ in one thing, the weights they start from: labels, steps,
-batches, learning rate and seeds are the same.
+batches, learning rate and seeds are the same. Linear probes of the pretrained and of an untrained
+network stand beside them where the system has them; they are fitted to the same labels.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from helicon.data.genome import Genome
 from helicon.data.intervals import SPLITS, Intervals, split_blocks
 from helicon.demos.region import held_out_region
 from helicon.demos.steps import Step, curve, measured_pretraining, seed_of
+from helicon.demos.systems import CONVNOVA, System
 from helicon.files import write_aside
 from helicon.report.demo_report import demo_report
 from helicon.report.demo_results import (
@@ -30,19 +32,11 @@ from helicon.training.finetune_result import FinetuneResult
 from helicon.training.pretrain_result import PretrainResult
 from helicon.training.run import read_metrics
 
-MODEL = "convnova-tiny"
-#: The printed dilation schedule reaches 697 bases with five blocks, where the official one reaches
-#: 193: a gene is about a thousand long, and its frame is seen the better the more of it is seen.
-BACKBONE = {"schedule": "paper"}
 #: Shares of train, validation and test. Validation chooses a checkpoint and needs no more.
 FRACTIONS = (0.90, 0.02, 0.08)
 LABELLED_WINDOWS, WINDOW, BATCH = 100, 512, 8
-#: Steps of a fine-tuning run: no more than these, and no fewer however slow the machine.
-MOST_STEPS, FEWEST_STEPS = 160, 20
-#: Share of the time that pretraining takes; the rest is for fine-tuning, twice for each seed.
-PRETRAINING_SHARE = 0.55
-#: Seconds of training that one fine-tuning run spends besides, on measuring: as a share of it.
-MEASURING = 0.2
+#: Steps of a fine-tuning run at least, however slow the machine.
+FEWEST_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -65,16 +59,15 @@ class DemoResult:
     def summary(self) -> str:
         """One table of the comparison and the language model, and what to do next."""
         found = self.results
-        width = max(len(name) for name in found.classes)
-        rows = [f"{'gene finding, test blocks':<28}" + "".join(f"{a.name:>24}" for a in found.arms)]
-        rows.append(f"{'MCC':<28}" + "".join(f"{a.mcc.text():>24}" for a in found.arms))
-        for i, name in enumerate(found.classes):
-            values = "".join(f"{arm.f1(i).text():>24}" for arm in found.arms)
-            rows.append(f"{'F1 ' + name.ljust(width):<28}" + values)
-        rows.append(f"{'gain in MCC, by seed':<28}{found.gain.text():>24}")
-        rows += ["", f"{'masked nucleotides':<28}{'accuracy':>24}{'perplexity':>24}"]
+        measures = ["MCC", *(f"F1 {name}" for name in found.classes)]
+        rows = [f"{'gene finding, test blocks':<28}" + "".join(f"{m:>15}" for m in measures)]
+        for arm in found.arms:
+            spreads = [arm.mcc, *(arm.f1(i) for i in range(len(found.classes)))]
+            rows.append(f"{arm.name:<28}" + "".join(f"{s.text():>15}" for s in spreads))
+        rows.append(f"{'gain in MCC, by seed':<28}{found.gain.text():>15}")
+        rows += ["", f"{'masked nucleotides':<28}{'accuracy':>15}{'perplexity':>15}"]
         for score in (found.pretraining.score, *found.pretraining.baselines):
-            rows.append(f"{score.name:<28}{score.accuracy:>24.4f}{score.perplexity:>24.4f}")
+            rows.append(f"{score.name:<28}{score.accuracy:>15.4f}{score.perplexity:>15.4f}")
         rows += ["", f"report: {self.report}", f"model:  {self.model}", "next:"]
         return "\n".join([*rows, *(f"  {command}" for command in found.next_commands)])
 
@@ -93,7 +86,9 @@ class DemoResult:
         }
 
 
-def run(out: Path, *, minutes: float, seeds: int, seed: int) -> DemoResult:
+def run(
+    out: Path, *, system: System = CONVNOVA, minutes: float, seeds: int, seed: int
+) -> DemoResult:
     """Run the main job; `helicon.demos.demo.demo` documents it."""
     began = time.monotonic()
     split = _split_file(out)
@@ -101,13 +96,11 @@ def run(out: Path, *, minutes: float, seeds: int, seed: int) -> DemoResult:
         "pretrain",
         example_genome(),
         {
-            "model": MODEL,
-            "backbone": BACKBONE,
+            "model": system.model,
+            "backbone": system.backbone,
             "intervals": split,
-            "minutes": round(minutes * PRETRAINING_SHARE, 3),
-            "batch_size": BATCH,
-            "lr": 4e-3,
-            "mask_rate": 0.15,
+            "minutes": round(minutes * system.share, 3),
+            **system.pretraining,
             "validation_windows": 96,
             "test_windows": 480,
             "seed": seed,
@@ -115,31 +108,11 @@ def run(out: Path, *, minutes: float, seeds: int, seed: int) -> DemoResult:
         },
     )
     pretrained = first.run()
-    steps = finetuning_steps(pretrained, minutes * 60 * (1 - PRETRAINING_SHARE) / (2 * seeds))
-    second = Step(
-        "finetune",
-        out / "pretrained",
-        {
-            "train": example_genome(),
-            "labels": example_annotation(),
-            "intervals": split,
-            "length": WINDOW,
-            "labelled_windows": LABELLED_WINDOWS,
-            "steps": steps,
-            "batch_size": BATCH,
-            "lr": 3e-3,
-            "weight_decay": 0.01,
-            "dropout": 0.0,
-            "eval_every": -(-steps // 3),
-            "rc_average": True,
-            "seed": seed,
-            "seeds": seeds,
-            "out": out / "finetuned",
-        },
-    )
-    third = replace(second, options=second.options | {"scratch": True, "out": out / "from-scratch"})
-    arms = {"pretrained": second.run(), "from scratch": third.run()}
-    results = _results(pretrained, arms, split, (first, second, third))
+    each = minutes * 60 * (1 - system.share) / (2 * (seeds + system.probes))
+    steps = finetuning_steps(system, pretrained, each)
+    adapting = _adapting(out, system, split, steps, seeds, seed)
+    arms = {name: step.run() for name, step in adapting.items()}
+    results = _results(system, pretrained, arms, split, (first, *adapting.values()))
     seconds = time.monotonic() - began
     results = replace(results, provenance={**results.provenance, "seconds": seconds})
     results.write(out / "results.json")
@@ -147,17 +120,57 @@ def run(out: Path, *, minutes: float, seeds: int, seed: int) -> DemoResult:
     return DemoResult(out, report, arms["pretrained"].model, results)
 
 
-def finetuning_steps(pretrained: PretrainResult, seconds: float) -> int:
+def _adapting(
+    out: Path, system: System, split: Path, steps: int, seeds: int, seed: int
+) -> dict[str, Step]:
+    """The ways to adapt a network to the labels, by name."""
+    task = {
+        "train": example_genome(),
+        "labels": example_annotation(),
+        "intervals": split,
+        "length": WINDOW,
+        "labelled_windows": LABELLED_WINDOWS,
+        **({} if system.context is None else {"context": system.context}),
+    }
+    tuned = {
+        **task,
+        "steps": steps,
+        "batch_size": BATCH,
+        **system.finetuning,
+        "weight_decay": 0.01,
+        "dropout": 0.0,
+        "eval_every": -(-steps // 3),
+        "rc_average": True,
+        "seed": seed,
+        "seeds": seeds,
+    }
+    ways = {
+        "pretrained": tuned | {"out": out / "finetuned"},
+        "from scratch": tuned | {"out": out / "from-scratch", "scratch": True},
+    }
+    if system.probes:
+        probe = {**task, "freeze": True, "rc_average": True, "seed": seed}
+        ways["probe of pretrained"] = probe | {"out": out / "probed"}
+        ways["probe of untrained"] = probe | {"out": out / "probed-untrained", "scratch": True}
+    return {name: Step("finetune", out / "pretrained", options) for name, options in ways.items()}
+
+
+def finetuning_steps(system: System, pretrained: PretrainResult, seconds: float) -> int:
     """Steps of a fine-tuning run that take about so many seconds, from the speed of pretraining.
 
     Args:
+        system: what is trained.
         pretrained: what pretraining measured.
         seconds: for one run, its validation and test included.
     """
-    assert pretrained.receptive_field is not None
-    read = WINDOW + 2 * (pretrained.receptive_field // 2)
-    steps = seconds / (1 + MEASURING) * pretrained.letters_per_second / (BATCH * read)
-    return int(min(MOST_STEPS, max(FEWEST_STEPS, steps)))
+    context = system.context
+    if context is None:
+        assert pretrained.receptive_field is not None
+        context = pretrained.receptive_field // 2
+    read = WINDOW + 2 * context
+    speed = pretrained.letters_per_second / (1 + system.measuring)
+    steps = seconds * speed / (BATCH * read)
+    return int(min(system.most_steps, max(FEWEST_STEPS, steps)))
 
 
 def _split_file(out: Path) -> Path:
@@ -181,6 +194,7 @@ def _bed_rows(parts: dict[str, Intervals]) -> list[tuple[str, int, int, str]]:
 
 
 def _results(
+    system: System,
     pretrained: PretrainResult,
     arms: dict[str, FinetuneResult],
     split: Path,
@@ -188,19 +202,20 @@ def _results(
 ) -> DemoResults:
     """Put together what the runs have measured."""
     kept = arms["pretrained"]
-    models = {name: result.model for name, result in arms.items()}
+    shown = {name: arms[name].model for name in ("pretrained", "from scratch")}
+    note = system.note(pretrained.steps)
     return DemoResults(
         genome="Escherichia coli 536 (NC_008253.1)",
         split=pretrained.split,
-        model=f"{MODEL}, {BACKBONE['schedule']} dilations",
+        model=system.described,
         parameters=pretrained.parameters,
         receptive_field=pretrained.receptive_field,
         classes=kept.names,
         labelled_bases=LABELLED_WINDOWS * WINDOW,
         finetune_steps=(kept.runs or (kept,))[0].steps,
-        pretraining=measured_pretraining(pretrained, "ConvNova", (0, 5)),
+        pretraining=measured_pretraining(pretrained, system.name, (0, 5), note),
         arms=tuple(Arm(name, _seed_runs(result)) for name, result in arms.items()),
-        region=held_out_region(models, split),
+        region=held_out_region(shown, split, WINDOW, system.context or 0),
         model_folder=str(kept.model),
         commands=tuple(step.command for step in steps),
         next_commands=(
@@ -208,6 +223,7 @@ def _results(
             f"helicon finetune {pretrained.run} your-table.csv --target your-label --out runs/mine",
         ),
         provenance=pretrained.provenance,
+        objective=system.objective,
     )
 
 

@@ -13,19 +13,21 @@ from helicon.data.genome import Genome
 from helicon.data.intervals import Intervals, read_bed
 from helicon.models.hub import load
 from helicon.report.demo_results import Gene, Region, RegionTrack
-from helicon.training.labelled_genome import region_outputs
+from helicon.training.labelled_genome import reach, region_outputs
 
 #: Bases of the region: about twelve genes.
 SPAN = 12_000
 
 
-def held_out_region(models: Mapping[str, Path], split: Path) -> Region:
+def held_out_region(models: Mapping[str, Path], split: Path, length: int, context: int) -> Region:
     """Predict along one stretch of the test blocks with every model.
 
     Args:
         models: name to folder of a token classification model with the classes `intergenic`,
             `forward` and `reverse`.
         split: BED file whose fourth column names the parts.
+        length: labelled positions of the windows that the models learned from.
+        context: bases on both sides of them, for models without a receptive field.
     """
     genome = Genome.open(example_genome())
     annotation = read_annotation(example_annotation(), genome)
@@ -36,9 +38,15 @@ def held_out_region(models: Mapping[str, Path], split: Path) -> Region:
     tracks = []
     for label, folder in models.items():
         model = load(folder)
-        context = (model.backbone.receptive_field or 0) // 2
         logits = region_outputs(
-            model, genome, name, start, end, context, opposite=annotation.opposite
+            model,
+            genome,
+            name,
+            start,
+            end,
+            reach(model, context),
+            length=length,
+            opposite=annotation.opposite,
         )
         odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
         chances = odds / odds.sum(axis=-1, keepdims=True)

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from helicon.report.demo_results import Curve, MaskedScore, Pretraining
+from helicon.report.demo_results import MaskedScore, Pretraining
+from helicon.report.distillation import Watch
+from helicon.report.records import Curve
 from helicon.training.finetune import finetune
 from helicon.training.finetune_result import FinetuneResult
 from helicon.training.pretrain import pretrain
 from helicon.training.pretrain_result import PretrainResult
-from helicon.training.run import read_metrics
+from helicon.training.run import read_metrics, read_recipe
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,21 @@ def curve(rows: list[dict[str, Any]], kind: str, name: str) -> Curve:
     return tuple((row["step"], row[name]) for row in rows if row["kind"] == kind)
 
 
-def measured_pretraining(result: PretrainResult, name: str, orders: Collection[int]) -> Pretraining:
+def measured_pretraining(
+    result: PretrainResult, name: str, orders: Collection[int], note: str = ""
+) -> Pretraining:
     """Pretraining as a page shows it.
 
     Args:
         result: what came of it.
         name: of the model.
         orders: of the Markov models to show beside it.
+        note: what else is to be said of it.
     """
     rows = read_metrics(result.run / "metrics.jsonl")
+    watch = Watch.of(rows, read_recipe(result.run / "recipe.toml")["recipe"])
     return Pretraining(
-        training=curve(rows, "train", "loss"),
+        training=watch.masked_loss if watch else curve(rows, "train", "loss"),
         validation=curve(rows, "validation", "loss"),
         steps=result.steps,
         letters=result.letters,
@@ -83,4 +89,6 @@ def measured_pretraining(result: PretrainResult, name: str, orders: Collection[i
             for b in result.baselines
             if b.order in orders
         ),
+        watch=watch,
+        note=note,
     )

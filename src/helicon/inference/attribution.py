@@ -47,7 +47,7 @@ class Quantity:
 
     def of(self, network: Network, letters: Tensor, ids: Tensor) -> Tensor:
         """Compute it for soft one-hot sequences (B, L, V) near the token ids (L,): (B,)."""
-        features = network.model.backbone(letters)
+        features = network.model.features(letters)[0]
         if network.kind == "sequence":
             return network.model.classifier(features)[:, self.output]
         kept = self.kept or slice(None)
@@ -192,7 +192,7 @@ class ChannelsFirst(nn.Module):
             base that is there, nothing being hidden.
         """
         rows = letters.transpose(1, 2)
-        features = self.model.backbone(F.pad(rows, (0, DNA.size - BASES)))
+        features = self.model.features(F.pad(rows, (0, DNA.size - BASES)))[0]
         if self.kind == "language":
             log_p = self.model.lm_head(features)[..., :BASES].log_softmax(-1)
             return (log_p * rows).sum(2).mean(1, keepdim=True)

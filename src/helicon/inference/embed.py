@@ -21,9 +21,10 @@ from helicon.inference.network import Network
 from helicon.inference.passes import Passes, Values
 from helicon.inference.pooling import MaxOf, MeanOf, Pooling, State, pooling_of
 from helicon.models.heads import AttentionPool
+from helicon.models.hub import NetworkName, check_cls, network_folder
 from helicon.training.devices import Precision
 
-PoolName = Literal["mean", "max", "attention", "none"]
+PoolName = Literal["mean", "max", "attention", "cls", "none"]
 
 
 def embed(
@@ -31,6 +32,7 @@ def embed(
     data: Path,
     *,
     out: Path,
+    network: NetworkName | None = None,
     regions: Path | None = None,
     context: bool = False,
     layer: int | None = None,
@@ -53,14 +55,16 @@ def embed(
         model: a named size, a run folder, a model folder, or a Hugging Face id.
         data: sequences as FASTA, CSV, TSV or Parquet; with regions, a genome as FASTA.
         out: `.parquet` file; or `.npy` file, beside which `.rows.parquet` names the rows.
+        network: of a self-distilled run: its `teacher` (which is taken if not given), or `student`.
         regions: BED file of regions of the genome; those on the strand `-` are read as reverse
             complement.
         context: let the model see the genome around each region; without, a region is read as a
             sequence of its own.
         layer: take the features after so many layers (0: before the first); the model's output if
             not given.
-        pool: one vector a sequence, `mean` or `max` over its positions, or `attention` as the head
-            of a fine-tuned model weighs them; or `none` for one a position.
+        pool: one vector a sequence, `mean` or `max` over its positions, `attention` as the head of
+            a fine-tuned model weighs them, or `cls`, the mean over the CLS tokens that the model
+            was pretrained with; or `none` for one a position.
         both_strands: average the vectors of both strands.
         dtype: numbers to write, `float32` or `float16`.
         sequence: column of sequences of a table.
@@ -80,30 +84,32 @@ def embed(
     out = Path(out)
     where = Engine(devices, engine, accelerator, precision)
     _check(out, dtype)
-    network = where.network(model)
-    _pooling(network, model, pool)
+    folder = network_folder(model, network)
+    opened = where.network(folder)
+    _pooling(opened, model, pool)
     reading, source = Reading.of(
-        data, network.alphabet, regions=regions, context=context,
+        data, opened.alphabet, regions=regions, context=context,
         sequence=sequence, name=name, on_error=on_error,
     )  # fmt: skip
-    passes = Passes(network, layer, both_strands, window, overlap)
+    passes = Passes(opened, layer, both_strands, window, overlap, pool == "cls")
     passes.check(source.longest(), context=context)
-    said = keyed.said_of(network, model, source, "embed") | {
+    said = keyed.said_of(opened, model, source, "embed") | {
         "layer": "output" if layer is None else str(layer),
         "pool": pool,
         "strands": "both, averaged" if both_strands else "as read",
         "context": "genome" if context else "none",
         "window": "as fits" if window is None else str(window),
         "overlap": "of the receptive field" if overlap is None else str(overlap),
+        **({} if network is None else {"network": network}),
     }
     job = EmbedJob(
-        model=model, reading=reading, out=out, layer=layer, pool=pool, both_strands=both_strands,
-        number=dtype, window=window, overlap=overlap, width=network.d_model,
+        model=folder, reading=reading, out=out, layer=layer, pool=pool, both_strands=both_strands,
+        number=dtype, window=window, overlap=overlap, width=opened.d_model,
         cut=passes.cuts, said=tuple(said.items()),
     )  # fmt: skip
     skipped = say_skipped(job.verb, source)
-    describe(job.verb, network, source.total)
-    done = run(job, out, where, network)
+    describe(job.verb, opened, source.total)
+    done = run(job, out, where, opened)
     return Outcome(out, len(source), skipped, done)
 
 
@@ -130,7 +136,9 @@ def _pooling(network: Network, model: str | Path, pool: str) -> Pooling | None:
                 "--pool attention has); choose mean, max or none"
             )
         return pooling_of(own)
-    return {"mean": MeanOf, "max": MaxOf}[pool]() if pool != "none" else None
+    if pool == "cls":
+        check_cls(network.model.config.cls_tokens)
+    return {"mean": MeanOf, "max": MaxOf, "cls": MeanOf, "none": lambda: None}[pool]()
 
 
 @dataclass(frozen=True)
@@ -186,7 +194,9 @@ class EmbedJob:
     def worker(self, network: Network) -> Callable[[Payload], pa.Table]:
         """Keys and embeddings of a shard; of a piece of a row its pooling's state."""
         source = self.reading.open()
-        passes = Passes(network, self.layer, self.both_strands, self.window, self.overlap)
+        passes = Passes(
+            network, self.layer, self.both_strands, self.window, self.overlap, self.pool == "cls"
+        )
         pooling = _pooling(network, self.model, self.pool)
 
         def work(payload: Payload) -> pa.Table:

@@ -81,12 +81,13 @@ def _count(network: Network, letters: int) -> int:
         return peak_bytes(lambda: network_alone(ids))
 
 
-def check_fits(network: Network, letters: int) -> None:
+def check_fits(network: Network, letters: int, *, whole: bool = False) -> None:
     """Refuse a window for which the device has no memory.
 
     Args:
         network: the network.
         letters: of one window, or of a sequence that is read whole.
+        whole: whether sequences must be read whole.
 
     Raises:
         InputError: says how much it takes, how much there is, and what fits.
@@ -99,7 +100,7 @@ def check_fits(network: Network, letters: int) -> None:
         return
     least = 1 if network.halo is None else 2 * network.halo + network.model.backbone.cell
     fits = int(_SHARE * free / needed * letters)
-    advice = f"use --window {fits}" if fits > least else "use a machine with more"
+    advice = f"use --window {fits}" if fits > least and not whole else "use a machine with more"
     raise InputError(
         f"a window of {letters:,} letters needs about {_gib(needed)}, and {network.device} has "
         f"{_gib(free)} of memory free; {advice}"

@@ -182,6 +182,11 @@ def _wanted(
             "substitution of a protein (--landscape) by a language model"
         )
     if method == "substitutions":
+        if network.pools_cls and set(score) != {"embedding"}:
+            raise InputError(
+                f"{name}: pools CLS tokens, which every substitution changes; choose a gradient "
+                "as method, or the score embedding"
+            )
         return Wanted.of(network, score, output, over)
     if network.kind == "bare":
         raise InputError(f"{name}: has no head whose gradient could be taken")

@@ -148,6 +148,7 @@ class Network:
         said = {key: config.to_dict()[key] for key in ("architecture", "backbone", "alphabet")}
         said |= {"kind": self.kind, "labels": self.labels, "problem": self.problem}
         said |= {"pool": config.pool, "head": config.head}
+        said |= {"cls_tokens": config.cls_tokens} if config.cls_tokens else {}
         total = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
         for name, tensor in self.model.state_dict().items():
             total.update(name.encode())
@@ -189,6 +190,22 @@ class Network:
         with self.computing():
             return self.model.backbone(self.tokens(ids), self._mask(mask), layer).float()
 
+    @property
+    def pools_cls(self) -> bool:
+        """Whether its sequence head pools CLS tokens, which stand behind whole sequences."""
+        return self.kind == "sequence" and self.model.config.pool == "cls"
+
+    def cls_features(
+        self, ids: Ids | Tensor, mask: Real | Tensor | None = None, *, layer: int | None = None
+    ) -> Tensor:
+        """Features (B, K, D) of the CLS tokens behind whole sequences; else as `features`.
+
+        Raises:
+            InputError: the model was pretrained without such tokens.
+        """
+        with self.computing():
+            return self.model.cls_features(self.tokens(ids), self._mask(mask), layer).float()
+
     def at_sites(self, ids: Ids | Tensor, positions: NDArray[np.int64], letter: int) -> Tensor:
         """Features at positions, each substituted alone, see `Backbone.at_sites`.
 
@@ -206,6 +223,8 @@ class Network:
 
     def head(self, features: Tensor, mask: Real | Tensor | None = None) -> Tensor:
         """Outputs for features (B, L, D): (B, L, K), of a sequence head (B, K), in float32.
+
+        A head that pools CLS tokens takes `cls_features`, without a mask.
 
         Raises:
             InputError: the model has no head, or one of pairs.
@@ -234,6 +253,8 @@ class Network:
 
     def logits(self, ids: Ids | Tensor, mask: Real | None = None) -> NDArray[np.float32]:
         """Outputs for token ids (B, L): (B, L, K), of a sequence head (B, K)."""
+        if self.pools_cls:
+            return self.head(self.cls_features(ids, mask)).cpu().numpy()
         return self.head(self.features(ids, mask), mask).cpu().numpy()
 
     def _mask(self, mask: Real | Tensor | None) -> Tensor | None:

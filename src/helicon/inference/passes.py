@@ -36,6 +36,7 @@ class Passes:
         both_strands: average over the two strands.
         window: letters of a window, see `Tiling.of`.
         overlap: of windows of a network that sees the whole sequence.
+        cls: whether what is pooled are CLS tokens, which stand behind whole rows alone.
     """
 
     network: Network
@@ -43,11 +44,12 @@ class Passes:
     both_strands: bool = False
     window: int | None = None
     overlap: int | None = None
+    cls: bool = False
 
     @property
     def cuts(self) -> bool:
         """Whether long rows go through in tiles."""
-        return self.network.halo is not None or self.window is not None
+        return not self.cls and (self.network.halo is not None or self.window is not None)
 
     def check(self, longest: int, *, context: bool) -> None:
         """Refuse options that do not fit the network, or rows too long for it, before the start.
@@ -62,7 +64,14 @@ class Passes:
         self.network.check_layer(self.layer)
         if self.both_strands and not self.network.alphabet.complements:
             raise InputError("both_strands: this model does not read DNA; leave it out")
-        if self.cuts:
+        if self.cls and (context or self.window is not None or self.overlap is not None):
+            raise InputError(
+                "pool: CLS tokens stand behind whole sequences; leave out context, window and "
+                "overlap, or pool positions (mean, max)"
+            )
+        if self.cls:
+            check_fits(self.network, longest, whole=True)
+        elif self.cuts:
             Tiling.of(self.network, longest, window=self.window, overlap=self.overlap)
         elif self.overlap is not None:
             raise InputError("overlap: is that of windows; give a window too")
@@ -122,7 +131,10 @@ class Passes:
     def _batches(
         self, part: Part, rows: NDArray[np.intp]
     ) -> Iterator[tuple[NDArray[np.intp], Tensor, NDArray[np.bool_] | None]]:
-        """Whole rows, longest first: which, their features (B, L, D), and the mask."""
+        """Whole rows, longest first: which, their features (B, L, D), and the mask.
+
+        Of CLS tokens the features (B, K, D), all of which count.
+        """
         letters = letters_at_once(self.network)
         order = rows[np.argsort(-part.lengths[rows], kind="stable")]
         at = 0
@@ -131,7 +143,10 @@ class Passes:
             chosen = order[at : at + count]
             ids, mask = part.gather(chosen)
             shown = None if mask.all() else mask
-            yield chosen, self.network.features(ids, shown, layer=self.layer), shown
+            if self.cls:
+                yield chosen, self.network.cls_features(ids, shown, layer=self.layer), None
+            else:
+                yield chosen, self.network.features(ids, shown, layer=self.layer), shown
             at += count
 
     def _pooled(self, part: Part, pooling: Pooling) -> Values:

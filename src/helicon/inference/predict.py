@@ -137,7 +137,7 @@ def predict(
         data, network.alphabet, regions=regions, context=everywhere and regions is not None,
         sequence=sequence, name=name, on_error=on_error,
     )  # fmt: skip
-    passes = Passes(network, None, both_strands, window, overlap)
+    passes = Passes(network, None, both_strands, window, overlap, network.pools_cls)
     passes.check(source.longest(), context=reading.context)
     said = keyed.said_of(network, model, source, "predict") | {
         "problem": problem,
@@ -261,7 +261,9 @@ class PredictJob:
     def worker(self, network: Network) -> Callable[[Payload], pa.Table]:
         """Keys and predictions of a shard."""
         source = self.reading.open()
-        passes = Passes(network, None, self.both_strands, self.window, self.overlap)
+        passes = Passes(
+            network, None, self.both_strands, self.window, self.overlap, network.pools_cls
+        )
         pooling = None if self.everywhere else pooling_of(network.model.classifier.pool)
 
         def work(payload: Payload) -> pa.Table:

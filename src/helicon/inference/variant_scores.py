@@ -79,6 +79,11 @@ class Scoring:
         asked = tuple(dict.fromkeys(scores or [DEFAULT[network.kind]]))
         for score in asked:
             _check_score(score, network.kind)
+        if "head" in asked and network.pools_cls:
+            raise InputError(
+                "score: this model pools CLS tokens, which every variant changes; choose embedding "
+                "or cosine, or a model fine-tuned with another pooling"
+            )
         local = network.halo is not None and network.model.backbone.cell == 1
         if window is None and (network.kind == "sequence" or not local):
             window = WINDOW

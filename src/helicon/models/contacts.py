@@ -134,6 +134,7 @@ def with_pair_head(
         backbone=source.config.backbone,
         head_dropout=dropout,
         class_weights=None if positive_weight is None else [positive_weight],
+        cls_tokens=source.config.cls_tokens,
         pair_width=width,
         pair_blocks=blocks,
         pair_separation=separation,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from helicon.models.backbone import Features, Mask
 
-Pooling = Literal["mean", "max", "attention"]
+Pooling = Literal["mean", "max", "attention", "cls"]
 HeadKind = Literal["linear", "mlp"]
 Problem = Literal["single_label", "multi_label", "regression"]
 
@@ -38,6 +38,13 @@ class MeanPool(nn.Module):
             return x.mean(1).to(features.dtype)
         total = x.masked_fill(~mask.unsqueeze(-1), 0).sum(1)
         return (total / mask.sum(1, keepdim=True).clamp(min=1)).to(features.dtype)
+
+
+class ClsPool(MeanPool):
+    """Mean over the blank CLS tokens of each sequence (see `blanks`), whose features are given.
+
+    The model that it belongs to puts the tokens behind the letters, and gives their features alone.
+    """
 
 
 class MaxPool(nn.Module):
@@ -72,7 +79,7 @@ def pooling(how: Pooling, d_model: int) -> nn.Module:
     """The pooling named `how` of features with `d_model` channels."""
     if how == "attention":
         return AttentionPool(d_model)
-    return MeanPool() if how == "mean" else MaxPool()
+    return {"mean": MeanPool, "max": MaxPool, "cls": ClsPool}[how]()
 
 
 def _output_layers(d_model: int, outputs: int, kind: HeadKind, dropout: float) -> nn.Sequential:
@@ -93,7 +100,8 @@ class SequenceHead(nn.Module):
     Args:
         d_model: channels of the features.
         outputs: classes, labels or regression targets.
-        pool: how positions become one vector: `mean`, `max` or `attention`.
+        pool: how positions become one vector: `mean`, `max` or `attention`; or `cls`, of features
+            of CLS tokens alone.
         kind: `linear`, or `mlp` with one hidden layer of `d_model`.
         dropout: probability, before each linear layer.
     """

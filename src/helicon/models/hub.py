@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import (
@@ -27,6 +27,7 @@ from helicon.models.huggingface import (
     HeliconForTokenClassification,
     HeliconModel,
     HeliconPreTrainedModel,
+    check_cls,
 )
 from helicon.models.published import CHECKPOINTS, published_folder
 from helicon.models.registry import SIZES, size, unknown_size
@@ -42,18 +43,24 @@ __all__ = [
     "HeliconPreTrainedModel",
     "Metric",
     "ModelCard",
+    "NetworkName",
+    "check_cls",
     "dna_tokenizer",
     "is_untrained",
     "load",
+    "network_folder",
     "save",
     "untrained",
     "with_head",
 ]
 
+#: The networks of a self-distilled run: what its model is, and what learned from it.
+NetworkName = Literal["teacher", "student"]
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
-def load(path_or_name: str | Path) -> HeliconPreTrainedModel:
+def load(path_or_name: str | Path, network: NetworkName | None = None) -> HeliconPreTrainedModel:
     """Open a model, in evaluation mode.
 
     Args:
@@ -61,12 +68,14 @@ def load(path_or_name: str | Path) -> HeliconPreTrainedModel:
             first use, where it has some; else a masked language model with new weights, drawn
             from torch's global generator), a run folder (its `model`), a model folder (the class
             that it was saved as), a Hugging Face id (`owner/name`).
+        network: of a self-distilled run; the `teacher` if not given, which is its `model`.
 
     Raises:
-        InputError: there is no such model, or its folder is incomplete or damaged; names the file.
-            Published weights cannot be reached; says what to do by hand.
+        InputError: there is no such model or network, or its folder is incomplete or damaged;
+            names the file. Published weights cannot be reached; says what to do by hand.
         WorkError: the transfer of published weights broke off, or the disk is full.
     """
+    path_or_name = network_folder(path_or_name, network)
     name = str(path_or_name)
     if name in CHECKPOINTS:
         return load_folder(published_folder(name))
@@ -85,6 +94,32 @@ def load(path_or_name: str | Path) -> HeliconPreTrainedModel:
     if "/" in name or "\\" in name:
         raise InputError(f"{path}: no such model folder; check the path")
     raise unknown_size(name)
+
+
+def network_folder(path_or_name: str | Path, network: NetworkName | None = None) -> str | Path:
+    """What `load` takes for one of the networks of a self-distilled run.
+
+    Args:
+        path_or_name: what `load` takes.
+        network: see `load`; the teacher is any model's own network.
+
+    Returns:
+        `path_or_name` for the teacher, and else the folder of the student.
+
+    Raises:
+        InputError: there is no student.
+    """
+    if network not in (None, *get_args(NetworkName)):
+        raise InputError(f"network: {network!r} is not known; teacher or student")
+    if network != "student":
+        return path_or_name
+    student = Path(path_or_name) / "student"
+    if not student.is_dir():
+        raise InputError(
+            f"{path_or_name}: has no student network; only the run folder of a self-distillation "
+            "holds one, so leave network out, or name such a folder"
+        )
+    return student
 
 
 def untrained(name: str) -> HeliconForMaskedLM:
@@ -167,7 +202,7 @@ def with_head(
         task: one output row a `sequence`, or one a `token`.
         problem: `single_label`, `multi_label` or `regression`.
         labels: names of the classes, labels or targets in id order, or how many there are.
-        pool: how a sequence head pools positions.
+        pool: how a sequence head pools positions; `cls` pools CLS tokens.
         head: `linear` or `mlp`.
         dropout: probability, before each linear layer of the head.
         class_weights: one a label (see `heads.task_loss`).
@@ -176,7 +211,8 @@ def with_head(
         The model, in training mode, and which weights were left out or are new.
 
     Raises:
-        InputError: there is no such model, or the labels do not fit the problem.
+        InputError: there is no such model, the labels do not fit the problem, or the model has no
+            CLS tokens to pool.
     """
     model = source if isinstance(source, HeliconPreTrainedModel) else load(source)
     names = [f"LABEL_{i}" for i in range(labels)] if isinstance(labels, int) else list(labels)
@@ -189,6 +225,7 @@ def with_head(
         head=head,
         head_dropout=dropout,
         class_weights=None if class_weights is None else [float(w) for w in class_weights],
+        cls_tokens=model.config.cls_tokens,
         problem_type=PROBLEM_TYPES[problem],
         id2label=dict(enumerate(names)),
         label2id={name: i for i, name in enumerate(names)},

@@ -33,6 +33,7 @@ from transformers.utils import can_return_tuple
 from helicon.alphabet import ALPHABETS
 from helicon.errors import InputError
 from helicon.models.backbone import Features, Mask, Tokens
+from helicon.models.blanks import at_blanks, with_blanks
 from helicon.models.heads import (
     HEAD_KINDS,
     IGNORE,
@@ -72,10 +73,11 @@ class HeliconConfig(PreTrainedConfig):
     Attributes:
         architecture: a name of `registry.ARCHITECTURES`.
         backbone: every field of the backbone's config; `None` for the architecture's defaults.
-        pool: how a sequence head pools positions.
+        pool: how a sequence head pools positions, or CLS tokens.
         head: `linear` or `mlp`.
         head_dropout: probability, before each linear layer of the head.
         class_weights: one a label, for the loss (see `heads.task_loss`); `None` for all equal.
+        cls_tokens: blank tokens behind a sequence (see `blanks`) with which the model was trained.
         pair_width: channels of a pair, in the head of a model of contacts.
         pair_blocks: residual blocks of that head.
         pair_separation: residues that its pairs are apart at least.
@@ -96,6 +98,7 @@ class HeliconConfig(PreTrainedConfig):
     head: str = "linear"
     head_dropout: float = 0.0
     class_weights: list[float] | None = None
+    cls_tokens: int = 0
     pair_width: int = 32
     pair_blocks: int = 10
     pair_separation: int = 6
@@ -108,6 +111,8 @@ class HeliconConfig(PreTrainedConfig):
             self.backbone = config_to_dict(config_from_dict(self.architecture, self.backbone))
         _one_of("pool", self.pool, POOLINGS)
         _one_of("head", self.head, HEAD_KINDS)
+        if self.pool == "cls":
+            check_cls(self.cls_tokens)
         super().__post_init__(**kwargs)
         alphabet = ALPHABETS[self.backbone_config.alphabet]
         self.alphabet = alphabet.name
@@ -147,6 +152,19 @@ class HeliconConfig(PreTrainedConfig):
         """The problem that the head solves, in Helicon's terms; `None` if never said."""
         names = {theirs: ours for ours, theirs in PROBLEM_TYPES.items()}
         return None if self.problem_type is None else names[self.problem_type]
+
+
+def check_cls(cls_tokens: int) -> None:
+    """Refuse to pool CLS tokens of a model that has none.
+
+    Raises:
+        InputError: says so.
+    """
+    if cls_tokens < 1:
+        raise InputError(
+            "pool: cls needs a model that was pretrained with CLS tokens, and this one has none "
+            "(cls_tokens is 0); choose mean, max or attention"
+        )
 
 
 def _one_of(key: str, value: str, known: Sequence[str]) -> None:
@@ -190,6 +208,23 @@ class HeliconPreTrainedModel(PreTrainedModel):
         """The backbone's output (B, L, D), and the mask of real positions as booleans."""
         mask = None if attention_mask is None else attention_mask.bool()
         return self.backbone(input_ids, mask), mask
+
+    def cls_features(
+        self,
+        input_ids: Tokens,
+        attention_mask: AttentionMask | None = None,
+        layer: int | None = None,
+    ) -> Features:
+        """The backbone's output (B, `cls_tokens`, D) at blank tokens put behind each sequence.
+
+        Raises:
+            InputError: the model was pretrained without such tokens.
+        """
+        count = self.config.cls_tokens
+        check_cls(count)
+        mask = None if attention_mask is None else attention_mask.bool()
+        longer, grown, columns = with_blanks(input_ids, mask, count, self.backbone.alphabet)
+        return at_blanks(self.backbone(longer, grown, layer), columns)
 
     def _task_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         problem, weights = self.config.problem, self.config.class_weights
@@ -259,6 +294,14 @@ class HeliconForSequenceClassification(HeliconPreTrainedModel):
             dropout=config.head_dropout,
         )
         self.post_init()
+
+    def features(
+        self, input_ids: Tokens, attention_mask: AttentionMask | None = None
+    ) -> tuple[Features, Mask | None]:
+        """What the head pools, and its mask: features of positions, or of CLS tokens (all real)."""
+        if self.config.pool == "cls":
+            return self.cls_features(input_ids, attention_mask), None
+        return super().features(input_ids, attention_mask)
 
     @can_return_tuple
     def forward(

@@ -73,6 +73,7 @@ SIZES: dict[str, BackboneConfig] = {
     "transformer-tiny": TransformerConfig(d_model=48, heads=3),
     "transformer-small": TransformerConfig(d_model=96, heads=3),
     "transformer-base": TransformerConfig(),
+    "transformer": TransformerConfig(),
     "transformer-600k": TransformerConfig("protein", d_model=128, blocks=3, heads=4),
     "transformer-38m": TransformerConfig("protein", d_model=512, blocks=12, heads=8),
 }

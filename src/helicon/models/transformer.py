@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from helicon.errors import InputError
-from helicon.models.backbone import Backbone, Features, Mask, Tokens
+from helicon.models.backbone import Backbone, Features, Mask, Tokens, one_hot
 
 #: Base of the rotation's wavelengths, as published.
 ROTARY_BASE = 10_000.0
@@ -111,7 +111,7 @@ class Transformer(Backbone):
     def __init__(self, config: TransformerConfig):
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(len(self.alphabet.vocabulary), config.d_model)
+        self.embedding = nn.Linear(self.alphabet.size, config.d_model)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.d_model)
 
@@ -139,10 +139,8 @@ class Transformer(Backbone):
         return stream if layer is not None else self.norm(stream)
 
     def _embed(self, x: Tokens) -> Features:
-        if x.is_floating_point():
-            rows = self.embedding.weight[: self.alphabet.size]
-            return (x.to(rows.dtype) @ rows).to(rows.dtype)  # the stream stays float32
-        return self.embedding(x.long())
+        rows = one_hot(x, self.alphabet.size, self.embedding.weight.dtype)
+        return self.embedding(rows).to(rows.dtype)  # the stream stays float32
 
 
 def rotations(x: Tokens, mask: Mask | None, d_head: int) -> Angles:

@@ -114,7 +114,8 @@ class Chain:
         return sum(operation.new for operation in self.operations if isinstance(operation, Move))
 
     @cached_property
-    def _turns(self) -> bool:
+    def turns(self) -> bool:
+        """Whether it complements letters, which an alphabet must allow."""
         return any(move.turns for move in self.operations if isinstance(move, Move))
 
     def __call__(
@@ -140,7 +141,7 @@ class Chain:
         Raises:
             InputError: complements are wanted of an alphabet that has none.
         """
-        if self._turns:
+        if self.turns:
             pairing(alphabet)
         host = _on_host(numbers, mask)
         own = numbers.numpy() if host else numbers.to(inputs.device)

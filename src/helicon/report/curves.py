@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +23,17 @@ from helicon.report.layout import (
     text_width,
 )
 from helicon.report.palette import series_role
+from helicon.report.records import Curve
 from helicon.report.tables import Column, Table
 
 #: Points of a curve: pairs of step and value.
 Points = Sequence[Sequence[float]]
+
+
+def logged(rows: Sequence[Mapping[str, Any]], name: str) -> Curve:
+    """A measure in the rows of a run's log; what could not be measured (null there) is NaN."""
+    found = ((float(row["step"]), row[name]) for row in rows if name in row)
+    return tuple((step, math.nan if value is None else float(value)) for step, value in found)
 
 
 def loss_curves(
@@ -80,6 +89,7 @@ def learning_curves(
     *,
     title: str,
     y_label: str,
+    references: Mapping[str, float] | None = None,
     caption: str = "",
 ) -> Figure:
     """Draw a measure over steps: one thin line a seed, the mean of the seeds bold.
@@ -88,17 +98,19 @@ def learning_curves(
         groups: for every group, the points of each of its runs. A single group needs no name.
         title: heading of the figure.
         y_label: what the values are, with the unit.
+        references: levels to compare with, by name, drawn dashed.
         caption: how to read it.
     """
     tables = {name: [finite(points) for points in runs] for name, runs in groups.items()}
     tables = {name: [t for t in runs if len(t)] for name, runs in tables.items()}
     tables = {name: runs for name, runs in tables.items() if runs}
     means = {name: _mean_curve(runs) for name, runs in tables.items()}
+    levels = dict(references or {})
     return Figure(
         title=title,
         caption=caption,
-        alt=_alt(title, means, {}, {}),
-        draw=partial(_draw_runs, tables, means, y_label),
+        alt=_alt(title, means, {}, levels),
+        draw=partial(_draw_runs, tables, means, levels, y_label),
     )
 
 
@@ -117,7 +129,7 @@ def _draw_losses(
     legend = [(_joined(name, "training", names), roles[name], "line") for name in train]
     legend += [(_joined(name, "validation", names), roles[name], "dot") for name in valid]
     if not beside:
-        legend += [(f"{name} {value:.3f}", "muted", "dash") for name, value in levels.items()]
+        legend += _level_legend(levels)
     frame = _frame(canvas, legend, [*train.values(), *valid.values()], y, y_label, levels, beside)
     for name, table in train.items():
         faint = envelope(table, int(frame.box[2]))
@@ -135,14 +147,24 @@ def _draw_losses(
 
 
 def _draw_runs(
-    tables: Mapping[str, list[Values]], means: Mapping[str, Values], y_label: str, width: float
+    tables: Mapping[str, list[Values]],
+    means: Mapping[str, Values],
+    levels: Mapping[str, float],
+    y_label: str,
+    width: float,
 ) -> Canvas:
     canvas = Canvas(width)
+    beside = width > 600
     roles = {name: series_role(i) for i, name in enumerate(tables)}
     legend = [(name, role, "line") for name, role in roles.items() if name]
+    if not beside:
+        legend += _level_legend(levels)
     everything = [table for runs in tables.values() for table in runs]
-    y = _padded(np.concatenate([t[:, 1] for t in everything])) if everything else (0.0, 1.0)
-    frame = _frame(canvas, legend, everything, y, y_label, {}, False)
+    values = [*(table[:, 1] for table in everything), np.array([*levels.values()])]
+    y = _padded(np.concatenate(values)) if everything else (0.0, 1.0)
+    frame = _frame(canvas, legend, everything, y, y_label, levels, beside)
+    if everything:
+        _draw_levels(canvas, frame, levels, beside)
     for name, runs in tables.items():
         if len(runs) > 1:
             for table in runs:
@@ -180,6 +202,10 @@ def _frame(
     if not tables:
         empty_note(canvas, top, height)
     return frame
+
+
+def _level_legend(levels: Mapping[str, float]) -> list[tuple[str, str, str]]:
+    return [(f"{name} {value:.3f}", "muted", "dash") for name, value in levels.items()]
 
 
 def _draw_levels(canvas: Canvas, frame: Frame, levels: Mapping[str, float], beside: bool) -> None:

@@ -16,6 +16,7 @@ from helicon.report.comparison import comparison
 from helicon.report.confusion import confusion_matrix
 from helicon.report.curves import learning_curves
 from helicon.report.demo_results import DemoResults
+from helicon.report.distillation import watched
 from helicon.report.figure import Figure
 from helicon.report.html import (
     Block,
@@ -45,6 +46,7 @@ def demo_report(results: DemoResults, path: str | Path) -> Path:
         Section("Gene finding with few labels", _gene_finding(results)),
         Section("A held-out region", [region_figure(results)]),
         Section("Pretraining", masked_modelling(results.pretraining, "nucleotide", "test blocks")),
+        Section("Teacher and student", watched(results.pretraining.watch)),
         Section("What was run", _what_was_run(results)),
         Section("Next", _next(results)),
         Section("Provenance", [Facts(list(facts(results.provenance)))]),
@@ -52,11 +54,11 @@ def demo_report(results: DemoResults, path: str | Path) -> Path:
     return Report(
         title=f"Gene finding in {results.genome}",
         subtitle=(
-            f"`{results.model}` pretrained by masked-nucleotide modelling, then fine-tuned on "
+            f"`{results.model}` pretrained by {results.objective}, then fine-tuned on "
             f"{bases(results.labelled_bases)} of annotated sequence, against the same network "
             "from random initialisation. Measured on blocks of the genome that were held out."
         ),
-        sections=sections,
+        sections=[section for section in sections if section.blocks],
         lead=[_cards(results)],
         kind="Helicon · demo",
     ).write(path)
@@ -102,8 +104,12 @@ def _spread_note(spread: Spread) -> str:
 def _gene_finding(results: DemoResults) -> list[Block]:
     found: list[Block] = [Columns([_mcc_figure(results), _confusion_figure(results)])]
     found.append(_class_table(results))
-    curves = {arm.name: [run.validation for run in arm.runs] for arm in results.arms}
-    if any(len(points) for runs in curves.values() for points in runs):
+    curves = {
+        arm.name: [run.validation for run in arm.runs]
+        for arm in results.arms
+        if any(step > 0 for run in arm.runs for step, _ in run.validation)
+    }
+    if curves:
         found.append(
             learning_curves(
                 curves,
@@ -121,7 +127,17 @@ def _mcc_figure(results: DemoResults) -> Figure:
         "multiclass MCC on test blocks",
         title="Pretrained against from scratch",
         limits=_mcc_limits(results),
-        caption="Same labels and budget for all.",
+        caption=_probed(results) or "Same labels and budget for all.",
+    )
+
+
+def _probed(results: DemoResults) -> str:
+    """What the arms behind the first two are; nothing where there are none."""
+    if len(results.arms) == 2:
+        return ""
+    return (
+        "Same labels for all, and same budget for the first two. A probe is a linear map, fitted "
+        "to the features of a network that stays as it is."
     )
 
 
@@ -147,6 +163,8 @@ def _class_table(results: DemoResults) -> Table:
     ]
     most = max(len(arm.runs) for arm in results.arms)
     note = f"Mean ± standard deviation over {most} seeds." if most > 1 else "One seed."
+    if most > 1 and len(results.arms) > 2:
+        note += " Each probe is one run."
     return Table("Per-nucleotide classes on the test blocks", columns, rows, note)
 
 

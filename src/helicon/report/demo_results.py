@@ -9,12 +9,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from helicon.report.records import read_record, write_record
+from helicon.report.distillation import Watch
+from helicon.report.records import Curve, read_record, write_record
 from helicon.report.statistics import Spread
 from helicon.training.metrics import mcc, per_class
-
-#: Points of a curve: pairs of step and value.
-Curve = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -37,13 +35,15 @@ class Pretraining:
     """The pretraining run.
 
     Attributes:
-        training: (step, loss) in nats per masked letter.
+        training: (step, loss) in nats per masked letter; of the student, where there is one.
         validation: the same on the validation part.
         steps: optimiser steps taken.
         letters: letters of sequence seen.
         seconds: time it took.
         score: of the pretrained model.
         baselines: of the Markov models, on all letters of the same sequences.
+        watch: of self-distillation, what was watched; else `None`.
+        note: what else is to be said of the run.
     """
 
     training: Curve
@@ -53,6 +53,8 @@ class Pretraining:
     seconds: float
     score: MaskedScore
     baselines: tuple[MaskedScore, ...]
+    watch: Watch | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class SeedRun:
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to start, over several seeds: `pretrained`, or `from scratch`."""
+    """One way to start, over several seeds: `pretrained`, or `from scratch`; or a linear probe."""
 
     name: str
     runs: tuple[SeedRun, ...]
@@ -154,13 +156,15 @@ class DemoResults:
         labelled_bases: bases of annotated sequence that fine-tuning saw.
         finetune_steps: optimiser steps of every fine-tuning run.
         pretraining: the pretraining run.
-        arms: the ways to start: pretrained first, the same network from scratch second.
+        arms: the ways to start: pretrained first, the same network from scratch second, then
+            linear probes of frozen networks, if there are any.
         region: of the genome-browser figure.
         model_folder: where the adapted model stands.
         commands: what was run.
         next_commands: what to try next.
         provenance: of the whole job, as `helicon.training.provenance.provenance` gives it; its
             `seconds` are the time of everything together.
+        objective: what the model was pretrained by, in words.
     """
 
     genome: str
@@ -178,6 +182,7 @@ class DemoResults:
     commands: tuple[str, ...]
     next_commands: tuple[str, ...]
     provenance: dict[str, Any]
+    objective: str = "masked-nucleotide modelling"
 
     def write(self, path: str | Path) -> Path:
         """Write as JSON."""

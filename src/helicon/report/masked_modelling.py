@@ -6,7 +6,8 @@ import math
 
 from helicon.report.curves import loss_curves
 from helicon.report.demo_results import Pretraining
-from helicon.report.html import Block
+from helicon.report.distillation import LETTERS
+from helicon.report.html import Block, Prose
 from helicon.report.tables import Column, Table
 
 
@@ -24,7 +25,9 @@ def masked_modelling(run: Pretraining, letter: str, part: str, caption: str = ""
         Column("accuracy", "percent", 1, best="max"),
         Column("perplexity", "number", 3, best="min"),
     ]
-    return [
+    if run.watch is not None:
+        caption = f"{LETTERS} {caption}".strip()
+    found: list[Block] = [
         loss_curves(
             {"": run.training},
             {"": run.validation},
@@ -42,3 +45,6 @@ def masked_modelling(run: Pretraining, letter: str, part: str, caption: str = ""
             ],
         ),
     ]
+    if run.note:
+        found.append(Prose(run.note))
+    return found

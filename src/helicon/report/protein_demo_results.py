@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from helicon.report.demo_results import Curve, Pretraining
-from helicon.report.records import read_record, write_record
+from helicon.report.demo_results import Pretraining
+from helicon.report.records import Curve, read_record, write_record
 from helicon.report.statistics import Spread
 from helicon.training.metrics import pearson, rmse, spearman
 

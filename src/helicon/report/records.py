@@ -18,6 +18,9 @@ from helicon.files import existing_file, write_aside
 
 Record = TypeVar("Record")
 
+#: Points of a curve: pairs of step and value.
+Curve = tuple[tuple[float, float], ...]
+
 
 def write_record(record: Any, path: str | Path) -> Path:
     """Write a dataclass of dataclasses, tuples, mappings, text and numbers as JSON."""

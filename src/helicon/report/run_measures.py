@@ -78,7 +78,11 @@ def measured(results: Row, seeds: Sequence[Row]) -> list[Block]:
     parts = scored_parts(results)
     if not parts:
         return []
-    tables: list[Block] = [_spread_table(results) if seeds else _measures(parts, results)]
+    tested = results.get("student", {}).get("test")
+    student = {"test, student": tested} if tested else {}
+    tables: list[Block] = [
+        _spread_table(results) if seeds else _measures({**parts, **student}, results)
+    ]
     if results.get("baselines"):
         tables.append(_markov_table(parts, results))
     tables += [table for name, part in parts.items() if (table := _by_name(name, part, results))]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from helicon.errors import InputError
-from helicon.report.curves import Points, learning_curves, loss_curves
+from helicon.report.curves import learning_curves, logged, loss_curves
+from helicon.report.distillation import LETTERS, Watch, watched
 from helicon.report.figure import Figure
 from helicon.report.html import (
     Block,
@@ -55,6 +55,7 @@ _SAID = (
     "one_hot_baseline",
     "validation",
     "test",
+    "student",
     "unit",
 )
 #: Curves of measures on validation data that a page shows at most.
@@ -90,9 +91,11 @@ def run_report(folder: str | Path) -> Path:
     verb = str(recipe.get("verb", ""))
     of_seeds = [found for path in seeds if (found := _read_results(path / "results.json"))]
     unit = str(recipe.get("unit", "bases"))
+    watch = Watch.of(logs[0], recipe.get("recipe", {}))
     sections = [
         Section("Result", measured(results, of_seeds)),
-        Section("Training", _training(logs, baseline_losses(results), unit)),
+        Section("Training", _training(logs, baseline_losses(results), unit, watch)),
+        Section("Teacher and student", watched(watch)),
         Section("What was found and decided", _notes(results)),
         Section("Next", _next(folder, recipe, finished=bool(results))),
         Section("Provenance", _provenance(recipe, results, of_seeds, recipe_file)),
@@ -156,9 +159,16 @@ def _cards(results: Row, logs: Sequence[Sequence[Row]], unit: str) -> list[Block
 
 
 def _training(
-    logs: Sequence[Sequence[Row]], references: Mapping[str, float], unit: str
+    logs: Sequence[Sequence[Row]],
+    references: Mapping[str, float],
+    unit: str,
+    watch: Watch | None,
 ) -> list[Block]:
-    """Curves of a run, or of all seeds of one together; a linear probe has none."""
+    """Curves of a run, or of all seeds of one together; a linear probe has none.
+
+    Of self-distillation, the loss on hidden letters stands beside validation, which is that of the
+    teacher; the whole loss, which has another unit, has a curve of its own.
+    """
     if not any(row["step"] for rows in logs for row in rows):
         return []
     train = [[row for row in rows if row.get("kind") == "train"] for rows in logs]
@@ -173,33 +183,27 @@ def _training(
     else:
         blocks.append(
             loss_curves(
-                {"": _points(train[0], "loss")},
-                {"": _points(valid[0], "loss")},
+                {"": watch.masked_loss if watch else logged(train[0], "loss")},
+                {"": logged(valid[0], "loss")},
                 references,
-                title="Loss",
+                title="Loss on hidden letters" if watch else "Loss",
                 y_label="",
+                caption=LETTERS if watch else "",
             )
         )
+    if watch:
+        wanted = [(train, "loss", "Training loss, both parts weighted"), *wanted]
     return [*blocks, Columns([_curve(*curve) for curve in wanted if _recorded(*curve[:2])])]
 
 
 def _curve(logs: Sequence[Sequence[Row]], name: str, title: str) -> Figure:
-    runs = [_points(rows, name) for rows in logs]
+    runs = [logged(rows, name) for rows in logs]
     caption = "Thin: every seed; bold: their mean." if len(runs) > 1 else ""
     return learning_curves({"": runs}, title=title, y_label="", caption=caption)
 
 
 def _recorded(logs: Sequence[Sequence[Row]], name: str) -> bool:
     return any(is_number(row.get(name)) for rows in logs for row in rows)
-
-
-def _points(rows: Sequence[Row], name: str) -> Points:
-    """Pairs of step and value; what could not be measured (null in the file) is NaN."""
-    return [
-        (float(row["step"]), math.nan if row[name] is None else float(row[name]))
-        for row in rows
-        if name in row
-    ]
 
 
 def _notes(results: Row) -> list[Block]:

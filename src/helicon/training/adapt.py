@@ -21,7 +21,7 @@ from helicon.models.hub import (
     HeliconPreTrainedModel,
     with_head,
 )
-from helicon.models.registry import configured
+from helicon.models.registry import BackboneConfig, configured
 from helicon.training.targets import Target
 
 Supervised = HeliconForSequenceClassification | HeliconForTokenClassification | HeliconForContacts
@@ -32,7 +32,8 @@ class HeadSettings:
     """The part of the network that is new.
 
     Attributes:
-        pool: how positions become one vector (sequences only): `mean`, `max` or `attention`.
+        pool: how positions become one vector (sequences only): `mean`, `max` or `attention`; or
+            CLS tokens, `cls`.
         head: `linear`, or `mlp` with one hidden layer.
         dropout: probability, before each linear layer of the head.
         backbone_dropout: probability in the backbone; `None` for what the model has.
@@ -76,7 +77,7 @@ def adapt(
         config = source.config.backbone_config
         if settings.backbone_dropout is not None:
             config = configured(config, dropout=float(settings.backbone_dropout))
-        model = HeliconForMaskedLM(HeliconConfig.of(config))
+        model = _new(source, config)
         if not scratch:
             model.backbone.load_state_dict(source.backbone.state_dict())
         if task == "pair":
@@ -99,6 +100,20 @@ def adapt(
             class_weights=class_weights,
         )
     return adapted
+
+
+def drawn_anew(source: HeliconPreTrainedModel, seed: int) -> HeliconForMaskedLM:
+    """A model like `source` with new weights: those from which `adapt` starts from scratch."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _new(source, source.config.backbone_config).eval()
+
+
+def _new(source: HeliconPreTrainedModel, config: BackboneConfig) -> HeliconForMaskedLM:
+    """A language model with new weights, which has the CLS tokens of `source`."""
+    made = HeliconConfig.of(config)
+    made.cls_tokens = source.config.cls_tokens
+    return HeliconForMaskedLM(made)
 
 
 def freeze(model: Supervised) -> None:

@@ -29,6 +29,7 @@ from helicon.models.hub import (
     HeliconForSequenceClassification,
     HeliconForTokenClassification,
     HeliconPreTrainedModel,
+    NetworkName,
     load,
 )
 from helicon.training import scoring
@@ -64,6 +65,7 @@ class EvaluateRecipe:
 
     model: str
     data: Path
+    network: NetworkName | None = None
     target: str = "label"
     sequence: str = "sequence"
     labels: Path | None = None
@@ -124,6 +126,7 @@ class EvaluateResult:
             advantage that the model does not have).
         predictions: the file of predictions, if one was asked for.
         provenance: hashes of the data, commit, versions, machine, time, memory.
+        network: which network of a self-distilled run, if one was asked for.
     """
 
     model: str
@@ -135,6 +138,7 @@ class EvaluateResult:
     baselines: tuple[MarkovScore, ...]
     predictions: Path | None
     provenance: dict[str, Any]
+    network: NetworkName | None = None
 
     @property
     def summary(self) -> str:
@@ -154,6 +158,7 @@ class EvaluateResult:
         """Plain values, for JSON."""
         return {
             "model": self.model,
+            "network": self.network,
             "data": str(self.data),
             "examples": self.examples,
             "unit": self.unit,
@@ -169,6 +174,7 @@ def evaluate(
     model: str,
     data: Path,
     *,
+    network: NetworkName | None = None,
     target: str = "label",
     sequence: str = "sequence",
     labels: Path | None = None,
@@ -198,6 +204,7 @@ def evaluate(
         model: a run folder, a model folder, or a Hugging Face id.
         data: table or FASTA of labelled sequences; or a genome (FASTA); or, for a model of
             contacts, proteins with coordinates or contacts (ProteinNet, JSON, Parquet).
+        network: of a self-distilled run: its `teacher` (which is taken if not given), or `student`.
         target: the label column, or several with commas between.
         sequence: the column of sequences.
         labels: GFF3, GTF, BED, bedGraph or bigWig file with labels of the genome's positions; or a
@@ -228,14 +235,14 @@ def evaluate(
     """
     recipe = EvaluateRecipe.of(locals())
     began = time.monotonic()
-    network = load(model)
+    opened = load(model, network)
     resolved = resolve_precision(precision, accelerator)
     fabric = start_processes(
         accelerator=accelerator, devices=1, nodes=1, strategy="auto", precision=resolved
     )
-    fabric.to_device(network)
+    fabric.to_device(opened)
     with torch.autocast(fabric.device.type, torch.bfloat16, enabled=resolved == "bfloat16"):
-        answer = _answer(network, recipe)
+        answer = _answer(opened, recipe)
     if recipe.predictions is not None:
         assert answer.frame is not None
         scoring.write_parquet(answer.frame, recipe.predictions)
@@ -252,6 +259,7 @@ def evaluate(
         provenance=provenance(
             seed=seed, data=recipe.hashes(), seconds=seconds, accelerator=accelerator
         ),
+        network=network,
     )
 
 

@@ -16,7 +16,7 @@ from helicon.data.residue_labels import is_fasta
 from helicon.errors import InputError
 from helicon.files import sha256
 from helicon.models.heads import HeadKind, Pooling
-from helicon.models.hub import HeliconPreTrainedModel, load, untrained
+from helicon.models.hub import HeliconPreTrainedModel, NetworkName, check_cls, load, untrained
 from helicon.models.registry import SIZES
 from helicon.training.annotated import check_genome, genome_target, read_annotated
 from helicon.training.contact_data import read_contacts
@@ -46,6 +46,7 @@ def finetune(
     train: Path,
     *,
     out: Path,
+    network: NetworkName | None = None,
     target: str = "label",
     valid: Path | None = None,
     test: Path | None = None,
@@ -112,6 +113,7 @@ def finetune(
         train: CSV, TSV, Parquet or FASTA with labels; or, with `labels`, a genome (FASTA); or, for
             the task `contacts`, proteins with coordinates or contacts (ProteinNet, JSON, Parquet).
         out: the run folder to write.
+        network: of a self-distilled run: its `teacher` (which is taken if not given), or `student`.
         target: the label column, or several with commas between.
         valid: table to choose the best checkpoint on; without it, a part of `train` is held out.
         test: table to measure the final model on, once.
@@ -133,16 +135,18 @@ def finetune(
         valid_chromosomes: chromosomes to choose the best checkpoint on.
         test_chromosomes: chromosomes to measure the final model on, once.
         split_block: bases of a block, where the genome is split in blocks.
-        scratch: start from random weights in the model's architecture, for comparison.
-        freeze: keep the backbone's weights. With a linear head over mean or max pooling this is
-            the linear probe: features are computed once, and the head is a logistic or ridge
+        scratch: start from random weights in the model's architecture, for comparison; with
+            freeze, the control of a probe.
+        freeze: keep the backbone's weights. With a linear head over mean, max or CLS pooling this
+            is the linear probe: features are computed once, and the head is a logistic or ridge
             regression whose penalty is chosen on validation data.
         lora: rank of low-rank adapters in the backbone's linear layers, which are trained with the
             head while the weights stay; needs the extra `peft`.
         head: one linear layer, or two.
         pool: how the positions of a sequence become one vector: their mean, the largest value of
-            each channel (finds a motif wherever it is), or a mean weighted by learned attention.
-            If not given, `mean` for the linear probe and else `attention`.
+            each channel (finds a motif wherever it is), a mean weighted by learned attention, or
+            what the network gives at the CLS tokens that it was pretrained with (`cls`). If not
+            given, `mean` for the linear probe and else `attention`.
         dropout: probability, before each linear layer of the head.
         backbone_dropout: probability in the backbone; if not given, what the model has.
         separation: contacts: residues that a pair is apart at least, to be learned; 6 if not given.
@@ -254,7 +258,13 @@ def _job(recipe: FinetuneRecipe, source: HeliconPreTrainedModel) -> Job:
 
 def _source(model: str, settings: FinetuneSettings) -> HeliconPreTrainedModel:
     """The model to adapt; from scratch, published weights of a named size are not fetched."""
-    return untrained(model) if settings.scratch and model in SIZES else load(model)
+    if settings.scratch and model in SIZES:
+        found: HeliconPreTrainedModel = untrained(model)
+    else:
+        found = load(model, settings.network)
+    if settings.pool == "cls":
+        check_cls(found.config.cls_tokens)
+    return found
 
 
 def _run(

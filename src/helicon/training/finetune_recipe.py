@@ -14,6 +14,7 @@ from helicon.archives import through
 from helicon.errors import InputError
 from helicon.files import sha256
 from helicon.models.heads import HeadKind, Pooling
+from helicon.models.hub import NetworkName
 from helicon.training.adapt import HeadSettings
 from helicon.training.devices import Precision
 from helicon.training.schedule import Schedule
@@ -41,6 +42,7 @@ class FinetuneSettings:
 
     verb: ClassVar[str] = "finetune"
 
+    network: NetworkName | None = None
     task: TaskName = "auto"
     scratch: bool = False
     freeze: bool = False
@@ -98,8 +100,10 @@ class FinetuneSettings:
             raise InputError(f"{given[0]}: is of the task contacts; name it, or leave this out")
         if self.lora is not None and self.freeze:
             raise InputError("give freeze or lora, not both")
-        if self.scratch and (self.freeze or self.lora is not None):
-            raise InputError("scratch trains all weights; leave out freeze and lora")
+        if self.scratch and self.lora is not None:
+            raise InputError(
+                "give scratch, which draws all weights anew, or lora, which keeps them"
+            )
 
     @property
     def is_probe(self) -> bool:

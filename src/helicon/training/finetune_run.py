@@ -26,12 +26,11 @@ from helicon.training.adapt import LowRank, Supervised, adapt, fold_unit, freeze
 from helicon.training.devices import resolve_precision
 from helicon.training.finetune_recipe import FinetuneSettings, numbered
 from helicon.training.finetune_result import FinetuneResult
-from helicon.training.jobs import Job, TableJob
+from helicon.training.jobs import Job, Probed
 from helicon.training.loop import fit
 from helicon.training.probe import fit_probe
 from helicon.training.provenance import provenance, versions
 from helicon.training.recipe import values_of
-from helicon.training.residue_job import ResidueJob
 from helicon.training.run import RunFolder
 from helicon.training.scoring import Scores, write_parquet
 
@@ -73,7 +72,7 @@ class Work:
         with self._open(out, settings) as folder:
             if folder.resumed and folder.results.exists():
                 return FinetuneResult.read(out)
-            if settings.is_probe and isinstance(self.job, TableJob | ResidueJob):
+            if settings.is_probe and isinstance(self.job, Probed):
                 trained = self._probe(self.job, folder, settings)
             else:
                 trained = self._train(folder, settings)
@@ -123,10 +122,11 @@ class Work:
         head = settings.head_settings
         pooled = f" over {head.pool} pooling" if self.job.kind == "sequence" else ""
         said = "pair head" if self.job.kind == "pair" else f"{head.head} head"
-        if settings.is_probe and isinstance(self.job, TableJob | ResidueJob):
+        if settings.is_probe and isinstance(self.job, Probed):
             of = " of random weights" if self._is_fresh(settings) else ""
             probe = f"linear probe{of}{pooled}; its penalty is chosen on validation data"
-            return [*lines, probe]
+            same = "the seed decides nothing here: every run is the same, without a spread"
+            return [*lines, probe, *([] if of or settings.seeds == 1 else [same])]
         task = self.job.task(settings)
         each = task.steps_per_epoch(self.fabric.world_size)
         loop = settings.loop(each, self.job.epochs(each))
@@ -144,7 +144,8 @@ class Work:
 
     def _what(self, settings: FinetuneSettings) -> str:
         if settings.freeze:
-            return "the head on a frozen backbone"
+            of = " of random weights" if self._is_fresh(settings) else ""
+            return f"the head on a frozen backbone{of}"
         if settings.lora is not None:
             return f"the head and adapters of rank {settings.lora}"
         return "from random weights" if self._is_fresh(settings) else "all weights"
@@ -152,6 +153,11 @@ class Work:
     def _is_fresh(self, settings: FinetuneSettings) -> bool:
         """Whether weights are drawn by the seed: nobody's, if the size has no published ones."""
         return settings.scratch or is_untrained(self.options["model"])
+
+    def _base(self, settings: FinetuneSettings) -> str:
+        """What the card names as the model that was adapted."""
+        named = "" if settings.network is None else f" ({settings.network})"
+        return f"{self.options['model']}{named}"
 
     def _open(self, out: Path, settings: FinetuneSettings) -> RunFolder:
         recipe = {
@@ -188,9 +194,7 @@ class Work:
         extra = {name: getattr(done, name) for name in fields}
         return _Trained(model, task.monitor, done.steps, done.best_step, extra)
 
-    def _probe(
-        self, job: TableJob | ResidueJob, folder: RunFolder, settings: FinetuneSettings
-    ) -> _Trained:
+    def _probe(self, job: Probed, folder: RunFolder, settings: FinetuneSettings) -> _Trained:
         task = job.task(settings)
         model = adapt(
             self.source,
@@ -264,5 +268,5 @@ class Work:
                 if math.isfinite(value)
             ),
             recipe=(folder.path / "recipe.toml").read_text(encoding="utf-8"),
-            base_model="" if self._is_fresh(settings) else str(self.options["model"]),
+            base_model="" if self._is_fresh(settings) else self._base(settings),
         )

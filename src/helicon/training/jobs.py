@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import polars as pl
+from torch import nn
 
+from helicon.data.intervals import Intervals
 from helicon.data.tables import SequenceTable
-from helicon.models.hub import HeliconForSequenceClassification
+from helicon.models.hub import HeliconForSequenceClassification, HeliconForTokenClassification
 from helicon.training.adapt import Supervised
 from helicon.training.contacts import ContactJob
 from helicon.training.finetune_recipe import FinetuneSettings, default_batch, default_epochs
 from helicon.training.genome_scores import Runs
-from helicon.training.labelled_genome import LabelledGenome
+from helicon.training.labelled_genome import LabelledGenome, sampled_outputs
 from helicon.training.labelled_tables import LabelledTables
 from helicon.training.probe import Examples, pooled_features
 from helicon.training.residue_job import ResidueJob
@@ -32,6 +34,10 @@ _FEWEST_STEPS = 200
 _GENOME_BATCH = 16_384
 #: Steps on a genome, where the length is not given: ten epochs within these bounds.
 _GENOME_STEPS = (200, 5_000)
+#: Positions of each part that the linear probe is fitted, and its penalty chosen, on.
+PROBE_POSITIONS = 65_536
+#: The probe sees the same windows whatever the seed of a run.
+_PROBE_SEED = 0
 
 #: What was measured on one part, with a table of predictions (`None` for values of a genome).
 Measured = tuple[str, Scores, pl.DataFrame | None]
@@ -161,6 +167,29 @@ class GenomeJob:
         fewest, most = _GENOME_STEPS
         return min(max(10 * steps_per_epoch, fewest), most) / steps_per_epoch
 
+    def examples(self, model: Supervised, settings: FinetuneSettings) -> tuple[Examples, Examples]:
+        """Features and labels of positions of training and validation, for a linear probe."""
+        assert isinstance(model, HeliconForTokenClassification)
+        layers, model.classifier.layers = model.classifier.layers, nn.Sequential()
+        try:
+            train, valid = (
+                self._sample(model, settings, part) for part in (self.data.train, self.data.valid)
+            )
+        finally:
+            model.classifier.layers = layers
+        return train, valid
+
+    def _sample(self, model: nn.Module, settings: FinetuneSettings, part: Intervals) -> Examples:
+        outputs, labels = sampled_outputs(
+            model,
+            self.data,
+            part,
+            PROBE_POSITIONS,
+            _PROBE_SEED,
+            reverse_complement=settings.reverse_complement is not False,
+        )
+        return outputs, labels[:, None] if self.target.problem == "regression" else labels
+
     def measure(self, model: Supervised, settings: FinetuneSettings) -> Iterator[Measured]:
         """Measure a model that is in the unit of training."""
         task = self.task(settings)
@@ -176,11 +205,20 @@ class GenomeJob:
 
     def notes(self, settings: FinetuneSettings) -> list[str]:
         """What was found and decided, a line each."""
-        return list(self.found)
+        lines = list(self.found)
+        count = int(self.data.train.lengths.sum())
+        if settings.is_probe and count > PROBE_POSITIONS:
+            lines.append(
+                f"the probe is fitted on windows of {PROBE_POSITIONS:,} of {count:,} training "
+                "positions, drawn at random, and measured on all"
+            )
+        return lines
 
     def baseline(self) -> dict[str, dict[str, float]]:
         """None: there is no quick yardstick for positions."""
         return {}
 
 
-Job = TableJob | GenomeJob | ResidueJob | ContactJob
+#: Jobs whose features a linear probe is fitted to.
+Probed = TableJob | GenomeJob | ResidueJob
+Job = Probed | ContactJob

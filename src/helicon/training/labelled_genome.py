@@ -210,6 +210,44 @@ def tile_outputs(
             yield part, found[:, context : context + length]
 
 
+def sampled_outputs(
+    model: nn.Module,
+    data: LabelledGenome,
+    intervals: Intervals,
+    count: int,
+    seed: int,
+    *,
+    reverse_complement: bool = True,
+) -> tuple[Outputs, NDArray[np.int64] | NDArray[np.float32]]:
+    """What a token model gives at the labelled positions of some windows, drawn at random.
+
+    Args:
+        model: with a token head.
+        data: genome, labels, and the measures of a window.
+        intervals: where the windows lie; no two overlap.
+        count: positions that the windows have at most, and all of the intervals if they have fewer.
+        seed: of the choice of windows and strands.
+        reverse_complement: read each window from a strand drawn at random.
+
+    Returns:
+        Outputs (n, K), and their classes or values (n,).
+    """
+    places = tiles(data.genome, intervals, data.length)
+    rng = np.random.default_rng(seed)
+    places = places.take(rng.permutation(len(places))[: max(1, count // data.length)])
+    reverse = (rng.random(len(places)) < 0.5) & reverse_complement
+    batch = max(1, _BATCH_BASES // data.span)
+    outputs, labels = [], []
+    with evaluating(model) as device:
+        for first in range(0, len(places), batch):
+            rows = slice(first, first + batch)
+            ids, found = data.read(places.take(rows), reverse[rows])
+            known = found != IGNORE if found.dtype == np.int64 else ~np.isnan(found)
+            outputs.append(logits(model, ids, ids != DNA.pad_id, device)[known])
+            labels.append(found[known])
+    return np.concatenate(outputs), np.concatenate(labels)
+
+
 def region_outputs(
     model: nn.Module,
     genome: Genome,
@@ -218,14 +256,15 @@ def region_outputs(
     end: int,
     context: int,
     *,
+    length: int = 1024,
     opposite: NDArray[np.integer] | None = None,
 ) -> Outputs:
     """Outputs of a token model for one stretch, (end - start, K); 0-based, half-open.
 
-    The other arguments are those of `tile_outputs`.
+    The other arguments are those of `tile_outputs`, and `length` is that of a training window.
     """
     interval = Intervals.of(genome.names, [genome.index(chrom)], [start], [end])
-    length = min(tile_length(1024, context), end - start)
+    length = min(tile_length(length, context), end - start)
     places = tiles(genome, interval, length)
     parts = tile_outputs(model, genome, places, length, context, opposite=opposite)
     whole = np.concatenate([found.reshape(-1, found.shape[-1]) for _, found in parts])

@@ -63,7 +63,7 @@ def read_tables(recipe: FinetuneRecipe, alphabet: Alphabet, train: SequenceTable
     files = [None if path is None else read_labelled(path, recipe, alphabet) for path in given]
     train, valid, test, notes = divide(train, *files)
     target = find_target(train, recipe.task)
-    notes = [_described(train, target), *notes]
+    notes = [described(train, target), *notes]
     if valid is not None:
         notes += shared_note(train, valid, "validation")
     else:
@@ -75,7 +75,7 @@ def read_tables(recipe: FinetuneRecipe, alphabet: Alphabet, train: SequenceTable
         target.encode(test)
         notes += shared_note(train, test, "test")
     labels = target.encode(train), target.encode(valid)
-    _check_choice(valid, labels[1], target)
+    check_choice(valid, labels[1], target)
     ridge = None
     if target.problem == "regression" and not alphabet.complements:
         others = {"validation": valid, **({} if test is None else {"test": test})}
@@ -123,7 +123,8 @@ def check_kind(table: SequenceTable) -> None:
         )
 
 
-def _described(table: SequenceTable, target: Target) -> str:
+def described(table: SequenceTable, target: Target) -> str:
+    """A line on what the training file holds."""
     lengths = table.lengths
     said = f"{len(table):,} sequences of {lengths.min():,}"
     said += f" to {lengths.max():,}" if lengths.min() != lengths.max() else ""
@@ -144,7 +145,7 @@ def shared_note(train: SequenceTable, other: SequenceTable, name: str) -> list[s
     return [f"note: {shared:,} of {len(other):,} {name} sequences also stand in the training data"]
 
 
-def _check_choice(valid: SequenceTable, labels: NDArray, target: Target) -> None:
+def check_choice(valid: SequenceTable, labels: NDArray, target: Target) -> None:
     """Stop where validation data cannot tell one checkpoint from another."""
     columns = labels.reshape(len(labels), -1)
     constant = columns.min(axis=0) == columns.max(axis=0)

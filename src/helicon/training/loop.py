@@ -15,8 +15,9 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -62,13 +63,14 @@ class Task(Protocol):
             letters, where there is padding; the letters are counted.
         """
 
-    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """Run the model on one micro-batch, whose arrays are tensors on the model's device.
 
         Returns:
             The *sum* of the loss over the targets, float32, and what to divide it by: the number
             of targets, or the sum of their weights. The loop divides by the total over
-            micro-batches and processes, so that the gradient is that of one large batch.
+            micro-batches and processes, so that the gradient is that of one large batch. Of a
+            `Following` task, then a sum for each of its measures.
         """
 
     def validate(self, model: nn.Module) -> dict[str, float]:
@@ -76,6 +78,29 @@ class Task(Protocol):
 
         Every process calls it with the same data; the first one's result counts. An empty result
         means that there is no validation data: the last checkpoint is then the best.
+        """
+
+
+@runtime_checkable
+class Following(Protocol):
+    """A task with weights that follow the trained ones, and numbers to watch beside the loss.
+
+    Attributes:
+        measures: names of what `loss` gives besides, for the rows of metrics.
+    """
+
+    measures: tuple[str, ...]
+
+    def follow(
+        self, model: nn.Module, step: int, total: int, summed: Callable[[Tensor], Tensor]
+    ) -> None:
+        """Move what follows, after a step of the optimiser.
+
+        Args:
+            model: the trained module itself.
+            step: number of the step, from 1.
+            total: steps of the whole run.
+            summed: adds up a tensor over all processes.
         """
 
 
@@ -92,6 +117,7 @@ class LoopState:
     waited: float = 0.0
     loss: float = 0.0
     weight: float = 0.0
+    measures: list[float] = field(default_factory=list)
     letters: int = 0
 
 
@@ -161,6 +187,7 @@ class _Fit:
         self.given = model
         self.task, self.settings, self.run, self.fabric = task, settings, run, fabric
         self.unit = str(run.recipe.get("unit", "bases"))
+        self.measures = task.measures if isinstance(task, Following) else ()
         # Sharding takes a module apart for good; the one that was given must stay usable.
         trained = copy.deepcopy(model) if settings.strategy == "fsdp" else model
         optimizer = torch.optim.AdamW(
@@ -213,14 +240,16 @@ class _Fit:
         seed_torch(self.settings.seed, step, self.fabric.global_rank)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
-        sums = torch.tensor([0.0, 0.0, sum(map(_letters, batches))], device=self.fabric.device)
+        device = self.fabric.device
+        sums = torch.zeros(2 + len(self.measures), device=device)
         for micro, batch in enumerate(batches):
             more = micro + 1 < len(batches)
             with self.fabric.no_backward_sync(self.model, enabled=more):
-                loss, weight = self.task.loss(self.model, self.fabric.to_device(batch))
-                self.fabric.backward(loss)
-            sums[:2] += torch.stack([loss.detach(), weight.detach()])
-        self.fabric.all_reduce(sums, reduce_op="sum")
+                found = self.task.loss(self.model, self.fabric.to_device(batch))
+                self.fabric.backward(found[0])
+            sums += torch.stack([value.detach() for value in found])
+        letters = torch.tensor([float(sum(map(_letters, batches)))], device=device)
+        sums = self._summed(torch.cat([sums, letters]))
         self._divide_gradients(sums[1])
         limit = self.settings.clip or math.inf
         norm = self.fabric.clip_gradients(
@@ -229,7 +258,14 @@ class _Fit:
         assert norm is not None
         self.optimizer.step()
         self.optimizer.zero_grad()
+        if isinstance(self.task, Following):
+            self.task.follow(self.model.module, step, self.total, self._summed)
         self.pending.append((step, torch.stack([*sums, norm])))
+
+    def _summed(self, values: Tensor) -> Tensor:
+        """Values added up over all processes, in place."""
+        self.fabric.all_reduce(values, reduce_op="sum")
+        return values
 
     def _divide_gradients(self, weight: Tensor) -> None:
         """From the mean over processes of a sum over targets to the mean over all targets."""
@@ -264,13 +300,15 @@ class _Fit:
         steps = [step for step, _ in self.pending]
         rows = torch.stack([sums for _, sums in self.pending]).tolist()
         self.pending = []
-        for step, (loss, weight, letters, norm) in zip(steps, rows, strict=True):
+        for step, (loss, weight, *measures, letters, norm) in zip(steps, rows, strict=True):
             if not math.isfinite(loss):
                 raise WorkError(self._broken("loss", loss, step))
             if not math.isfinite(norm):
                 raise WorkError(self._broken("gradient", norm, step))
             self.state.loss += loss
             self.state.weight += weight
+            before = self.state.measures or [0.0] * len(measures)
+            self.state.measures = [a + b for a, b in zip(before, measures, strict=True)]
             self.state.letters += int(letters)
             self.window = (self.window[0] + int(letters), self.window[1])
         if self.state.weight and self.window[1]:
@@ -291,12 +329,13 @@ class _Fit:
 
     def _log(self) -> None:
         letters, seconds = self.window
-        loss = self.state.loss / self.state.weight if self.state.weight else math.nan
+        weight = self.state.weight or math.nan
         self.run.append(
             {
                 "step": self.state.step,
                 "kind": "train",
-                "loss": loss,
+                "loss": self.state.loss / weight,
+                **{n: m / weight for n, m in zip(self.measures, self.state.measures, strict=False)},
                 "lr": self._learning_rate(self.state.step),
                 self.unit: self.state.letters,
                 f"{self.unit}_per_second": letters / max(seconds, 1e-9),
@@ -304,6 +343,7 @@ class _Fit:
             }
         )
         self.state.loss = self.state.weight = 0.0
+        self.state.measures = []
         self.window = (0, 0.0)
 
     def _evaluate(self) -> dict[str, float]:

@@ -16,13 +16,14 @@ from helicon.files import sha256
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, Metric, ModelCard, load, save
 from helicon.models.registry import SIZES, configured
 from helicon.objectives.masked_lm import Replacement
+from helicon.objectives.self_distillation import SelfDistillation
 from helicon.training.baselines import MarkovScore
 from helicon.training.devices import Precision
 from helicon.training.loop import FitResult, Task, fit
 from helicon.training.pretrain_genome import GenomeCorpus
 from helicon.training.pretrain_proteins import ProteinCorpus
-from helicon.training.pretrain_recipe import PretrainRecipe
-from helicon.training.pretrain_result import PretrainResult, Proteins
+from helicon.training.pretrain_recipe import Objective, PretrainRecipe
+from helicon.training.pretrain_result import PretrainResult, Proteins, Student
 from helicon.training.provenance import provenance, versions
 from helicon.training.recipe import Option, to_toml, values_of
 from helicon.training.run import RunFolder
@@ -75,7 +76,7 @@ def pretrain(
     out: str | Path,
     model: str | Path = "convnova-small",
     backbone: dict[str, Option] | None = None,
-    objective: Literal["masked-lm"] = "masked-lm",
+    objective: Objective = "masked-lm",
     steps: int | None = None,
     epochs: float | None = None,
     minutes: float | None = None,
@@ -94,6 +95,13 @@ def pretrain(
     mask_rate: float | None = None,
     replacement: Replacement | None = None,
     soft_weight: float | None = None,
+    views: str | None = None,
+    cls_tokens: int | None = None,
+    alpha: float | None = None,
+    student_temperature: float | None = None,
+    teacher_temperature: float | None = None,
+    teacher_momentum: float | None = None,
+    center_momentum: float | None = None,
     intervals: str | Path | None = None,
     offsets: Literal["random", "head"] | None = None,
     reverse_complement: bool | None = None,
@@ -137,7 +145,9 @@ def pretrain(
         model: a named size to start from random weights, or a run folder, model folder or Hugging
             Face id whose training goes on.
         backbone: settings of the named size to change, by name.
-        objective: what to train for.
+        objective: what to train for: hidden letters (`masked-lm`), or hidden letters and what a
+            teacher makes of another view (`self-distillation`, FinDNA). The teacher, a moving
+            average of what is trained, becomes the model; the trained network stands beside it.
         steps: optimiser steps; without it, `epochs` and `minutes`, 10,000.
         epochs: passes over the training part, in place of steps.
         minutes: time to train, in place of steps. After the first seconds it becomes a number of
@@ -157,7 +167,7 @@ def pretrain(
         floor: last learning rate over the highest.
         clip: largest norm of the gradient; 0 for no limit.
         mask_rate: share of the letters to predict; 0.10 of a genome and 0.15 of proteins if not
-            given.
+            given, 0.3 with self-distillation.
         replacement: what stands in their place: the mask symbol (`mask`, for a genome if not
             given); in a tenth of the cases a random letter and in a tenth the letter itself
             (`80-10-10`); what the published CARP code does, which is the same with a fixed number
@@ -165,6 +175,19 @@ def pretrain(
             not given); or what the published ConvNova code does (`official`), which also needs
             `backbone.mask_reads_as` to be N, and had a rate of 0.15.
         soft_weight: genome: weight in the loss of lower-case bases (repeats), 0 to 1; 1 if not
+            given.
+        views: self-distillation: letters of the student's augmentations in order, `+`, letters of
+            the teacher's: masks (M), deletion, insertion, translocation, noise, reverse complement,
+            inversion (V), point mutation, or `NoAug`. MDIT+NR if not given, MDIT+N for proteins.
+        cls_tokens: self-distillation: blank tokens behind a sequence, which both networks are
+            compared at; 10 if not given.
+        alpha: self-distillation: share of the loss of hidden letters in the whole; 0.5 if not
+            given.
+        student_temperature: self-distillation: of the student's distributions; 0.1 if not given.
+        teacher_temperature: self-distillation: of the teacher's; 0.04 if not given.
+        teacher_momentum: self-distillation: share that the teacher keeps of its weights in the
+            first step; it rises to 1. 0.996 if not given; a run of a few hundred steps needs less.
+        center_momentum: self-distillation: share that the centre keeps in a step; 0.996 if not
             given.
         intervals: genome: BED file of the stretches to draw windows from, whose fourth column says
             `train`, `valid` or `test`.
@@ -232,8 +255,11 @@ def pretrain(
     with RunFolder.open(Path(out), about, resume=resume, rank=fabric.global_rank) as run:
         if run.resumed and run.results.exists():
             return PretrainResult.read(run.path)
-        fitted = fit(network, corpus.task, recipe.loop(_steps(recipe, corpus)), run, fabric)
-        return _finish(recipe, run, fabric, network, corpus, fitted, time.monotonic() - began)
+        trained: HeliconForMaskedLM | SelfDistillation = network
+        if recipe.distillation is not None:
+            trained = SelfDistillation(network, recipe.distillation)
+        fitted = fit(trained, corpus.task, recipe.loop(_steps(recipe, corpus)), run, fabric)
+        return _finish(recipe, run, fabric, trained, corpus, fitted, time.monotonic() - began)
 
 
 def _hashes(corpus: Corpus, recipe: PretrainRecipe) -> dict[str, str]:
@@ -284,12 +310,16 @@ def _finish(
     recipe: PretrainRecipe,
     run: RunFolder,
     fabric: Fabric,
-    network: HeliconForMaskedLM,
+    trained: HeliconForMaskedLM | SelfDistillation,
     corpus: Corpus,
     fitted: FitResult,
     seconds: float,
 ) -> PretrainResult:
-    """Measure the best weights, and write the model and the results."""
+    """Measure the best weights, and write the model (the teacher, of two) and the results."""
+    network, student = trained, None
+    if isinstance(trained, SelfDistillation):
+        network, student = trained.teacher, Student(run.student, corpus.test(trained.student))
+    assert isinstance(network, HeliconForMaskedLM)
     result = PretrainResult(
         run=run.path,
         model=run.model,
@@ -304,6 +334,7 @@ def _finish(
         letters=fitted.letters,
         split=corpus.split,
         proteins=corpus.proteins,
+        student=student,
         seconds=fitted.seconds,
         letters_per_second=fitted.letters / max(fitted.seconds, 1e-9),
         waited_seconds=fitted.waited_seconds,
@@ -317,15 +348,24 @@ def _finish(
     )
     if fabric.is_global_zero:
         save(network, run.model, _card(recipe, corpus, result))
+        if isinstance(trained, SelfDistillation):
+            save(trained.student, run.student, _card(recipe, corpus, result, student=True))
         run.write_results({"verb": recipe.verb, **result.as_dict()})
     fabric.barrier()
     return result
 
 
-def _card(recipe: PretrainRecipe, corpus: Corpus, result: PretrainResult) -> ModelCard:
+def _card(
+    recipe: PretrainRecipe, corpus: Corpus, result: PretrainResult, *, student: bool = False
+) -> ModelCard:
     """What the model card says, from the run alone."""
     name = corpus.path.name
     measured = [("validation", result.validation), ("test", result.test)]
+    which = ""
+    if result.student is not None:
+        which = " By self-distillation; this is the " + ("student." if student else "teacher.")
+    if result.student is not None and student:
+        measured = [("test", result.student.test)]
     base = "" if recipe.model in SIZES else recipe.model
     metrics = [
         Metric(f"masked {what}", score[what], name, split)
@@ -339,6 +379,7 @@ def _card(recipe: PretrainRecipe, corpus: Corpus, result: PretrainResult) -> Mod
         summary=(
             f"A language model of {corpus.about}, trained to predict hidden {corpus.unit} from "
             f"those around. It gives features for other tasks, and probabilities of {corpus.unit}."
+            + which
         ),
         data=(f"{name} (SHA-256 {digest}), {result.split['train']:,} {corpus.unit}",),
         steps=result.steps,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
+from helicon.alphabet import DNA, SOFT_BIT, Ids
 from helicon.data.genome import Genome
 from helicon.data.intervals import SPLITS, Intervals, read_bed, split_blocks, split_chromosomes
 from helicon.data.sampling import Windows, WindowSampler
@@ -9,6 +13,7 @@ from helicon.errors import InputError
 from helicon.files import existing_file, sha256
 from helicon.models.hub import HeliconForMaskedLM
 from helicon.training.baselines import MarkovScore, markov_baselines
+from helicon.training.distilled import DistilledTask
 from helicon.training.masked import MaskedTask, masked_scores, spread_windows
 from helicon.training.pretrain_recipe import GenomeOptions, PretrainRecipe
 from helicon.training.pretrain_result import Proteins, located
@@ -44,14 +49,24 @@ class GenomeCorpus:
         return hashes
 
     @property
-    def task(self) -> MaskedTask:
+    def task(self) -> MaskedTask | DistilledTask:
         """What to train."""
-        return MaskedTask(
-            self.train,
-            self.recipe.masking,
-            accumulate=self.recipe.accumulate,
-            validation=self.validation,
+        accumulate, validation = self.recipe.accumulate, self.validation
+        if self.recipe.distillation is None:
+            masking = self.recipe.masking
+            return MaskedTask(self.train, masking, accumulate=accumulate, validation=validation)
+        return DistilledTask(
+            self._drawn,
+            self.recipe.distillation,
+            seed=self.recipe.seed,
+            accumulate=accumulate,
+            score=lambda network: self._scores(network, validation),
         )
+
+    def _drawn(self, number: int, rank: int, world: int) -> tuple[Ids, NDArray[np.bool_]]:
+        """See `distilled.Drawn`."""
+        ids = self.train.batch(number, rank)
+        return ids, ids & np.uint8(SOFT_BIT - 1) != DNA.pad_id
 
     @property
     def batches_per_epoch(self) -> float:
@@ -60,8 +75,12 @@ class GenomeCorpus:
 
     def test(self, network: HeliconForMaskedLM) -> dict[str, float]:
         """Measure on the test part; empty where there is none."""
-        rate = self.options.mask_rate
-        return masked_scores(network, *self.held_out, rate) if self.held_out else {}
+        return self._scores(network, self.held_out)
+
+    def _scores(
+        self, network: HeliconForMaskedLM, where: tuple[WindowSampler, Windows] | None
+    ) -> dict[str, float]:
+        return masked_scores(network, *where, self.options.mask_rate) if where else {}
 
     def baselines(self) -> list[MarkovScore]:
         """Markov models of the training part on the same windows."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from helicon.alphabet import Alphabet
+from helicon.alphabet import Alphabet, Ids
 from helicon.data.clusters import Part, find_clusters, split_clusters
 from helicon.data.store import SequenceStore
 from helicon.data.token_batches import TokenBatches
 from helicon.files import sha256
 from helicon.models.hub import HeliconForMaskedLM
 from helicon.training.baselines import MarkovScore, protein_baselines
+from helicon.training.distilled import DistilledTask
 from helicon.training.masked_proteins import (
     MaskedProteins,
     carp_loss,
@@ -72,14 +73,25 @@ class ProteinCorpus:
         return hashes
 
     @property
-    def task(self) -> MaskedProteins:
+    def task(self) -> MaskedProteins | DistilledTask:
         """What to train."""
-        return MaskedProteins(
-            self.train,
-            self.recipe.masking,
-            accumulate=self.recipe.accumulate,
-            validation=self.validation,
+        accumulate, validation = self.recipe.accumulate, self.validation
+        if self.recipe.distillation is None:
+            masking = self.recipe.masking
+            return MaskedProteins(self.train, masking, accumulate=accumulate, validation=validation)
+        rate = self.options.mask_rate
+        return DistilledTask(
+            self._drawn,
+            self.recipe.distillation,
+            seed=self.recipe.seed,
+            accumulate=accumulate,
+            score=lambda network: protein_scores(network, validation, rate) if validation else {},
         )
+
+    def _drawn(self, number: int, rank: int, world: int) -> tuple[Ids, NDArray[np.bool_]]:
+        """See `distilled.Drawn`."""
+        found = self.train.batch(number, rank, world)
+        return found.ids, found.real
 
     @property
     def batches_per_epoch(self) -> float:

@@ -12,10 +12,13 @@ from helicon.alphabet import DNA, Alphabet
 from helicon.data.clusters import ClusterBy
 from helicon.errors import InputError
 from helicon.objectives.masked_lm import Masking, Replacement
+from helicon.objectives.self_distillation import Distillation
 from helicon.training.devices import Precision
 from helicon.training.recipe import Option, from_values
 from helicon.training.schedule import Schedule
 from helicon.training.settings import LoopSettings
+
+Objective = Literal["masked-lm", "self-distillation"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class PretrainRecipe:
     data: Path
     model: str = "convnova-small"
     backbone: dict[str, Option] | None = None
-    objective: Literal["masked-lm"] = "masked-lm"
+    objective: Objective = "masked-lm"
     steps: int | None = None
     epochs: float | None = None
     minutes: float | None = None
@@ -49,6 +52,13 @@ class PretrainRecipe:
     mask_rate: float | None = None
     replacement: Replacement | None = None
     soft_weight: float | None = None
+    views: str | None = None
+    cls_tokens: int | None = None
+    alpha: float | None = None
+    student_temperature: float | None = None
+    teacher_temperature: float | None = None
+    teacher_momentum: float | None = None
+    center_momentum: float | None = None
     intervals: Path | None = None
     offsets: Literal["random", "head"] | None = None
     reverse_complement: bool | None = None
@@ -96,7 +106,20 @@ class PretrainRecipe:
         if self.clusters is not None and self.cluster_by is not None:
             raise InputError("give clusters, a table that names them, or cluster_by, not both")
         self._check_fractions()
-        self.masking, self.loop(1)  # their own checks
+        self._check_objective()
+        self.masking, self.distillation, self.loop(1)  # their own checks
+
+    def _check_objective(self) -> None:
+        distilled = self.objective == "self-distillation"
+        foreign = _MASKED_LM if distilled else _SELF_DISTILLATION
+        if given := [name for name in foreign if getattr(self, name) is not None]:
+            other = "masked-lm" if distilled else "self-distillation"
+            raise InputError(
+                f"{given[0]}: is an option of the objective {other}, not of {self.objective}; "
+                "leave it out"
+            )
+        if distilled and self.strategy == "fsdp":
+            raise InputError("strategy: self-distillation is not for fsdp; give ddp or auto")
 
     def _check_fractions(self) -> None:
         given = [("validation", self.validation_fraction), ("test", self.test_fraction)]
@@ -125,7 +148,20 @@ class PretrainRecipe:
                 f"{given[0]}: is an option for {other.what}, but {self.model} reads {mine.what}; "
                 "leave it out"
             )
-        return dataclasses.replace(self, **dataclasses.asdict(mine.of(self)))
+        values = dataclasses.asdict(mine.of(self))
+        if self.objective == "self-distillation":
+            default = Distillation(views=_VIEWS if alphabet.complements else _VIEWS_ONE_STRAND)
+            values |= dataclasses.asdict(default) | dict.fromkeys(_MASKED_LM)
+            values |= {name: getattr(self, name) for name in values.keys() & _given(self)}
+        return dataclasses.replace(self, **values)
+
+    @property
+    def distillation(self) -> Distillation | None:
+        """How a student learns from its teacher; `None` with another objective."""
+        if self.objective != "self-distillation":
+            return None
+        names = (f.name for f in dataclasses.fields(Distillation))
+        return Distillation(**{n: v for n in names if (v := getattr(self, n)) is not None})
 
     @property
     def masking(self) -> Masking:
@@ -160,6 +196,14 @@ class PretrainRecipe:
             strategy=self.strategy,
         )
 
+
+#: Options of one objective alone.
+_MASKED_LM = ("replacement", "soft_weight")
+_SELF_DISTILLATION = tuple(
+    f.name for f in dataclasses.fields(Distillation) if f.name != "mask_rate"
+)
+#: Views, where they are not given: the paper's, without the other strand where there is none.
+_VIEWS, _VIEWS_ONE_STRAND = "MDIT+NR", "MDIT+N"
 
 _COUNTS = (
     "length",

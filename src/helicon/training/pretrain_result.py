@@ -32,12 +32,25 @@ class Proteins:
 
 
 @dataclass(frozen=True)
+class Student:
+    """The student of a self-distilled model.
+
+    Attributes:
+        model: its model folder.
+        test: what it reaches on the test part, as `PretrainResult.test`.
+    """
+
+    model: Path
+    test: dict[str, float]
+
+
+@dataclass(frozen=True)
 class PretrainResult:
     """What came of pretraining.
 
     Attributes:
         run: the run folder.
-        model: the model folder.
+        model: the model folder; with self-distillation it is the teacher's.
         steps: optimiser steps done.
         best_step: the step whose weights were kept: the best on the validation part.
         validation: loss (nats a letter), accuracy and perplexity on hidden letters; empty without
@@ -52,6 +65,7 @@ class PretrainResult:
             them, and `letters_per_second`, by their unit.
         split: letters in each part of the data.
         proteins: what the proteins were; `None` for a genome.
+        student: of self-distillation; else `None`.
         seconds: time in training, over all starts of the run.
         letters_per_second: `letters` over `seconds`, validation and checkpoints included.
         waited_seconds: of `seconds`, time in which training waited for data.
@@ -72,6 +86,7 @@ class PretrainResult:
     letters: int
     split: dict[str, int]
     proteins: Proteins | None
+    student: Student | None
     seconds: float
     letters_per_second: float
     waited_seconds: float
@@ -101,6 +116,13 @@ class PretrainResult:
             f"{self.steps:,} steps in {self.seconds:,.0f} s ({self.letters_per_second:,.0f} "
             f"{self.unit} a second, {self.precision}); the best was step {self.best_step:,}"
         )
+        if self.student is not None:
+            if score := self.student.test:
+                lines.append(
+                    f"the model is the teacher; student: test accuracy {score['accuracy']:.4f}  "
+                    f"perplexity {score['perplexity']:.4f}"
+                )
+            lines.append(f"student: {self.student.model}")
         return "\n".join([*lines, f"model: {self.model}"])
 
     def as_dict(self) -> dict[str, Any]:
@@ -108,7 +130,10 @@ class PretrainResult:
         values = asdict(self) | {"run": str(self.run), "model": str(self.model)}
         values[self.unit] = values.pop("letters")
         values[f"{self.unit}_per_second"] = values.pop("letters_per_second")
-        return values if self.proteins else {k: v for k, v in values.items() if k != "proteins"}
+        if self.student is not None:
+            values["student"]["model"] = str(self.student.model)
+        absent = [name for name in ("proteins", "student") if values[name] is None]
+        return {name: value for name, value in values.items() if name not in absent}
 
     @classmethod
     def read(cls, run: Path) -> PretrainResult:
@@ -116,11 +141,13 @@ class PretrainResult:
         values = json.loads((run / "results.json").read_text(encoding="utf-8"))
         del values["verb"]
         unit, proteins = values["unit"], values.get("proteins")
+        student = values.get("student")
         values |= {
             "letters": values.pop(unit),
             "letters_per_second": values.pop(f"{unit}_per_second"),
             "baselines": [MarkovScore(**score) for score in values["baselines"]],
             "proteins": proteins and Proteins(**proteins),
+            "student": student and Student(run / "student", student["test"]),
             "run": run,
             "model": run / "model",
         }

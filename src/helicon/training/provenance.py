@@ -98,6 +98,14 @@ def _cores() -> int:
 
 
 def peak_memory_mb() -> float:
-    """Largest resident memory of this process so far, in MiB."""
+    """Largest resident memory of this process so far, in MiB.
+
+    Linux's `ru_maxrss` begins with the peak of the program that started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
+        if peaks := [line.split()[1] for line in lines if line.startswith("VmHWM")]:
+            return int(peaks[0]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -5,6 +5,7 @@ budget.json     the number of steps that a budget in minutes became (only such r
 metrics.jsonl   one row of numbers a line, of training and of validation
 checkpoints/    step-00000100/ and so on
 model/          the trained model, in the Hugging Face format
+student/        the student of a self-distilled model, which is its teacher
 results.json    what the finished run measured, with its provenance
 """
 
@@ -37,6 +38,7 @@ class RunFolder:
         recipe: what `recipe.toml` says: tables `recipe`, `data` and `versions`.
         checkpoints: folder of the checkpoints.
         model: folder of the trained model.
+        student: folder of the student, of a model that is its teacher.
         results: file of the results.
         resumed: whether the folder held this run before.
     """
@@ -47,6 +49,7 @@ class RunFolder:
         self.resumed = resumed
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
+        self.student = path / "student"
         self.results = path / "results.json"
         self._metrics = path / "metrics.jsonl"
         self._writes = writes
