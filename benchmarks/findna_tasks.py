@@ -1,0 +1,368 @@
+"""FinDNA beside what it must beat, at equal compute: pretraining, linear probes, fine-tuning.
+
+    HELICON_DATA=FOLDER python benchmarks/findna_tasks.py [--minutes 4] [--sets ...] [--quick]
+
+Four families are pretrained on a genome, each for the same minutes of two threads, one after
+another on a machine that does nothing else:
+
+- FinDNA: ChordMixer by self-distillation (the teacher is measured);
+- CM-MNM: the same network by masked-lm;
+- FinDNA-T: a Transformer by self-distillation;
+- ConvNova: by masked-lm.
+
+The networks have about as many values, and windows, batches and the share of hidden bases are the
+same. The learning rate of each network is the better of `PRETRAIN_RATES` by masked-lm on validation
+windows, tried for as many steps as a tenth of the minutes holds; both objectives take it.
+
+On each labelled set there are linear probes (features averaged over positions, a logistic
+regression whose penalty is chosen on held-out rows) of the pretrained networks, of the same ones
+untrained, and the k-mer regression that fine-tuning notes; and fine-tuned, the pretrained networks,
+the same ones from random weights, and a small CNN. A seed holds out rows (the same ones for all),
+and draws new weights and the order. The learning rate of fine-tuning of each is the best of `RATES`
+by mean MCC on the held-out rows of the first two sets, with seed 0. Test rows are looked at once a
+run.
+
+What is done is kept in the folder of `--runs`: a stopped command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from common import conditions, write
+from findna_common import (
+    CNN,
+    CNN_NAME,
+    FAMILIES,
+    GENOMES,
+    KMERS,
+    NETWORKS,
+    SETS,
+    SHORT,
+    USUAL,
+    Files,
+    Network,
+    about,
+    best,
+    cut,
+    pretrained,
+    scratch,
+    untrained,
+    without_paths,
+)
+from findna_jobs import Counted, Finetuned, Measured, Probed, all_done, joined
+from findna_report import comparisons, draw, report
+
+SEED = 0
+PRETRAIN_RATES = (1e-3, 4e-3)
+#: Share of the minutes in which each rate of pretraining is tried.
+TRIAL = 0.1
+RATES = (5e-4, 2e-3, 8e-3)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done, and where.
+
+    Attributes:
+        families: names of `FAMILIES`.
+        sets: names of `SETS`, for the probes.
+        tuned: likewise, for fine-tuning.
+        size: a key of `NETWORKS`.
+        genome: a key of `GENOMES`.
+        minutes: of each pretraining.
+        pretrain_seeds: pretrainings of each family.
+        seeds: divisions of the rows, and runs of fine-tuning of each pretrained network.
+        rows: labelled rows of a set that are trained or chosen on, at most.
+        steps: of fine-tuning.
+        batch: sequences of a step of fine-tuning.
+        cores: runs at the same time, and threads of pretraining.
+        work: the folder of runs.
+    """
+
+    families: tuple[str, ...]
+    sets: tuple[str, ...]
+    tuned: tuple[str, ...]
+    size: str
+    genome: str
+    minutes: float
+    pretrain_seeds: int
+    seeds: int
+    rows: int
+    steps: int
+    batch: int
+    cores: int
+    work: Path
+
+    @property
+    def networks(self) -> dict[str, Network]:
+        """The networks of the families."""
+        used = {FAMILIES[family][0] for family in self.families}
+        return {name: one for name, one in NETWORKS[self.size].items() if name in used}
+
+    @property
+    def draws(self) -> range:
+        """Seeds of all that is measured."""
+        return range(SEED, SEED + self.seeds)
+
+    def untrained(self, name: str, seed: int) -> Path:
+        """The model folder of a network, or of the CNN, with new weights."""
+        network = CNN if name == CNN_NAME else self.networks[name]
+        out = self.work / "untrained" / f"{name}-{self.size}-{seed}".replace(" ", "-")
+        return network.untrained(out, seed)
+
+    def pretrained(self, family: str, seed: int) -> Path:
+        """The run folder of a family."""
+        run = f"{family}-{self.size}-{self.genome}-{self.minutes:g}min-{seed}"
+        return self.work / "pretrained" / run
+
+    def runs(self, family: str) -> list[Path]:
+        """The run folders of a family."""
+        return [self.pretrained(family, s) for s in range(SEED, SEED + self.pretrain_seeds)]
+
+    def files(self, name: str) -> Files:
+        """The tables of a set."""
+        return cut(name, self.rows, self.seeds, self.work / "sets")
+
+
+# ---------------------------------------------------------------- pretraining
+
+
+def try_rates(plan: Plan, name: str) -> dict[str, float]:
+    """Validation loss of a network at each rate, after the steps that the first had time for."""
+    found: dict[str, float] = {}
+    minutes, steps = plan.minutes * TRIAL, None
+    for rate in PRETRAIN_RATES:
+        run = f"trial-{name}-{plan.size}-{plan.genome}-{minutes:g}min-{rate:g}"
+        done = pretrained(
+            plan.networks[name],
+            plan.work / "pretrained" / run,
+            genome=plan.genome,
+            objective="masked-lm",
+            lr=rate,
+            seed=SEED,
+            minutes=None if steps else minutes,
+            steps=steps,
+        )
+        found[f"{rate:g}"] = done["validation"]["loss"]
+        steps = done["steps"]
+    return found
+
+
+def pretrain_all(plan: Plan) -> dict[str, Any]:
+    """Choose the rates, pretrain the families; what each run was and reached."""
+    torch.set_num_threads(plan.cores)
+    trials = {name: try_rates(plan, name) for name in plan.networks}
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for family in plan.families:
+        name, objective = FAMILIES[family]
+        rate = float(min(trials[name], key=lambda tried: trials[name][tried]))
+        runs[family] = [
+            pretrained(
+                plan.networks[name],
+                plan.pretrained(family, seed),
+                genome=plan.genome,
+                objective=objective,
+                lr=rate,
+                seed=seed,
+                minutes=plan.minutes,
+            )
+            for seed in range(SEED, SEED + plan.pretrain_seeds)
+        ]
+    return {"trials": trials, "runs": runs}
+
+
+# ---------------------------------------------------------------- probes
+
+
+def probes(plan: Plan) -> dict[str, dict[str, list[Probed]]]:
+    """Probes by set and arm: of pretrained networks, and of an untrained one for each seed."""
+    found: dict[str, dict[str, list[Probed]]] = {}
+    for name in plan.sets:
+        files, work = plan.files(name), plan.work / "probes" / f"{name}-{plan.rows}"
+        arms = found[name] = {}
+        for family in plan.families:
+            both = FAMILIES[family][1] == "self-distillation"
+            arms[family] = [
+                Probed(run, files, plan.draws, work / f"{run.name}-{plan.seeds}", both)
+                for run in plan.runs(family)
+            ]
+        for network in plan.networks:
+            models = {seed: plan.untrained(network, seed) for seed in plan.draws}
+            arms[untrained(network)] = [
+                Probed(model, files, range(seed, seed + 1), work / f"untrained-{model.name}")
+                for seed, model in models.items()
+            ]
+    return found
+
+
+def counts(plan: Plan) -> dict[str, Counted]:
+    """The k-mer regression of every set."""
+    name_of = f"kmers-{plan.seeds}.json"
+    return {
+        name: Counted(
+            plan.files(name), plan.draws, plan.work / "probes" / f"{name}-{plan.rows}" / name_of
+        )
+        for name in plan.sets
+    }
+
+
+# ---------------------------------------------------------------- fine-tuning
+
+
+def arms_of(plan: Plan) -> dict[str, tuple[list[Path], bool]]:
+    """Models that are fine-tuned, by arm, and whether from scratch."""
+    arms = {family: (plan.runs(family), False) for family in plan.families}
+    fresh = {name: ([plan.untrained(name, SEED)], True) for name in [*plan.networks, CNN_NAME]}
+    return arms | {scratch(name): found for name, found in fresh.items()}
+
+
+def finetuning(plan: Plan, name: str, arm: str, seed: int, rate: float) -> list[Finetuned]:
+    """Runs of an arm on a set with a seed, one for each of its models."""
+    models, fresh = arms_of(plan)[arm]
+    work = plan.work / "finetune" / f"{name}-{plan.rows}-{plan.steps}x{plan.batch}"
+    return [
+        Finetuned(
+            model,
+            plan.files(name),
+            seed,
+            rate,
+            plan.steps,
+            plan.batch,
+            fresh,
+            work / f"{model.name}{'-scratch' * fresh}-{rate:g}-{seed}",
+        )
+        for model in models
+    ]
+
+
+def choose_rates(plan: Plan) -> dict[str, dict[str, float]]:
+    """Mean validation MCC of each arm at each rate."""
+    runs = {
+        (arm, rate): [
+            run for name in plan.tuned[:2] for run in finetuning(plan, name, arm, SEED, rate)[:1]
+        ]
+        for arm in arms_of(plan)
+        for rate in RATES
+    }
+    all_done([run for group in runs.values() for run in group], plan.cores)
+    found: dict[str, dict[str, float]] = {arm: {} for arm in arms_of(plan)}
+    for (arm, rate), group in runs.items():
+        values = joined(run.measured("validation") for run in group)["mcc"]
+        found[arm][f"{rate:g}"] = float(np.mean(values))
+    return found
+
+
+# ---------------------------------------------------------------- all of it
+
+
+def measure(plan: Plan) -> dict[str, Any]:
+    """Everything, in order; what is there is not done again."""
+    pretraining = pretrain_all(plan)
+    probed, counted = probes(plan), counts(plan)
+    listed: list[Any] = [job for arms in probed.values() for jobs in arms.values() for job in jobs]
+    all_done([*listed, *counted.values()], plan.cores)
+    trials = choose_rates(plan)
+    tuned = {
+        name: {
+            arm: by_model(
+                finetuning(plan, name, arm, seed, float(best(tried))) for seed in plan.draws
+            )
+            for arm, tried in trials.items()
+        }
+        for name in plan.tuned
+    }
+    all_done([run for arms in tuned.values() for runs in arms.values() for run in runs], plan.cores)
+    return {
+        "pretraining": pretraining,
+        "finetuning_trials": trials,
+        "sets": {
+            name: about(name, plan.files(name)) for name in dict.fromkeys([*plan.sets, *tuned])
+        },
+        "probe": {
+            name: {arm: joined(job.own for job in jobs) for arm, jobs in arms.items()}
+            | {KMERS: counted[name].measured()}
+            for name, arms in probed.items()
+        },
+        "pooling": {
+            name: {
+                f"{arm}: {which}": values
+                for arm, jobs in arms.items()
+                if jobs[0].both
+                for which, values in together(jobs).items()
+            }
+            for name, arms in probed.items()
+        },
+        "finetuned": {
+            name: {arm: joined(run.measured("test") for run in runs) for arm, runs in arms.items()}
+            for name, arms in tuned.items()
+        },
+    }
+
+
+def by_model(seeds: Iterable[list[Finetuned]]) -> list[Finetuned]:
+    """Runs of all seeds of the first model, then of the second."""
+    return [run for runs in zip(*seeds, strict=True) for run in runs]
+
+
+def together(jobs: list[Probed]) -> dict[str, Measured]:
+    """Measures of several pretrainings, by network and pooling."""
+    found = [job.measured() for job in jobs]
+    return {which: joined(one[which] for one in found) for which in found[0]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=4, help="of each pretraining")
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(USUAL), help="to probe")
+    parser.add_argument(
+        "--tuned", nargs="+", choices=SETS, default=list(SHORT), help="to fine-tune on"
+    )
+    parser.add_argument("--size", choices=NETWORKS, default="115k", help="values of a network")
+    parser.add_argument("--genome", choices=GENOMES, default="yeast-r64")
+    parser.add_argument("--pretrain-seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=2500, help="labelled rows of a set at most")
+    parser.add_argument("--steps", type=int, default=100, help="of fine-tuning")
+    parser.add_argument("--batch", type=int, default=32, help="sequences of a step of fine-tuning")
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir(), "findna-tasks"))
+    parser.add_argument(
+        "--quick", action="store_true", help="two sets, two seeds, few steps: a rehearsal"
+    )
+    parser.add_argument("--name", default="findna-tasks", help="of the files in results/")
+    given = parser.parse_args()
+    values = {key: value for key, value in vars(given).items() if key not in ("quick", "name")}
+    values |= {"work": values.pop("runs")}
+    if given.quick:
+        values |= {"sets": list(USUAL[:2]), "tuned": list(USUAL[:2])}
+        values |= {"minutes": 0.05, "seeds": 2, "rows": 200, "steps": 8}
+    for key in ("families", "sets", "tuned"):
+        values[key] = tuple(values[key])
+    plan = Plan(**values)
+    result: dict[str, Any] = {
+        "setting": {key: value for key, value in values.items() if key != "work"}
+        | {"rates": RATES},
+        **measure(plan),
+    }
+    torch.set_num_threads(plan.cores)
+    name = given.name + "-quick" * given.quick
+    result |= {
+        "conditions": without_paths(conditions(SEED, torch.device("cpu")), plan.work),
+        "comparisons": comparisons(result),
+        "figure": f"{name}.svg",
+    }
+    draw(result, name)
+    write(name, result, report(result))
+
+
+if __name__ == "__main__":
+    main()
