@@ -120,6 +120,7 @@ def pretrained(
     minutes: float | None = None,
     steps: int | None = None,
     views: str | None = None,
+    alpha: float | None = None,
 ) -> dict[str, Any]:
     """Pretrain a network, or read what a finished run says.
 
@@ -143,6 +144,7 @@ def pretrained(
         lr=lr,
         mask_rate=MASK_RATE,
         views=views,
+        alpha=alpha,
         cls_tokens=CLS_TOKENS if distilled else None,
         teacher_momentum=momentum,
         center_momentum=momentum,

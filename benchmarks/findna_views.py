@@ -1,6 +1,6 @@
 """The pairs of views of FinDNA's Table 4: how far apart they are, and what a probe makes of each.
 
-    HELICON_DATA=FOLDER python benchmarks/findna_views.py [--steps 450] [--sets ...] [--quick]
+    HELICON_DATA=FOLDER python benchmarks/findna_views.py [--steps 450] [--alpha 0.5] [--quick]
 
 One ChordMixer is pretrained by self-distillation with each pair of views, all else equal: weights
 to begin with, windows, steps, rates. Linear probes of the teachers are measured as in
@@ -84,6 +84,7 @@ class Plan:
     size: str
     genome: str
     steps: int
+    alpha: float
     pretrain_seeds: int
     seeds: int
     rows: int
@@ -97,7 +98,8 @@ class Plan:
 
     def pretrained(self, pair: str, seed: int) -> Path:
         """The run folder of a pair."""
-        return self.work / "views" / f"{pair}-{self.size}-{self.genome}-{self.steps}-{seed}"
+        run = f"{pair}-{self.size}-{self.genome}-{self.steps}-alpha{self.alpha:g}-{seed}"
+        return self.work / "views" / run
 
     def runs(self, pair: str) -> list[Path]:
         """The run folders of a pair."""
@@ -122,6 +124,7 @@ def pretrain_all(plan: Plan) -> dict[str, list[dict[str, Any]]]:
                 seed=seed,
                 steps=plan.steps,
                 views=pair,
+                alpha=plan.alpha,
             )
             for seed in range(SEED, SEED + plan.pretrain_seeds)
         ]
@@ -250,8 +253,9 @@ def report(result: dict[str, Any]) -> str:
             said(result["conditions"]),
             f"A ChordMixer of {one['parameters']:,} values, pretrained on {setting['genome']} for "
             f"{setting['steps']:,} steps of {BATCH} windows of {LENGTH} bp with each pair, "
-            f"{100 * MASK_RATE:.0f} % hidden, rate {RATE:g}. M masks, D deletes, I inserts, T "
-            "translocates, N adds noise, R takes the reverse complement of half of the windows.\n",
+            f"{100 * MASK_RATE:.0f} % hidden, rate {RATE:g}, alpha {setting['alpha']:g}. M masks, "
+            "D deletes, I inserts, T translocates, N adds noise, R takes the reverse complement of "
+            "half of the windows.\n",
             pair_table(result),
             f"KL: mean over {BATCHES} batches of real windows, in nats. Probes: mean over "
             f"{len(setting['sets'])} sets, other ones than the paper's eight, so that the columns "
@@ -273,6 +277,7 @@ def report(result: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=450, help="of each pretraining")
+    parser.add_argument("--alpha", type=float, default=0.5, help="share of the hidden letters")
     parser.add_argument("--pairs", nargs="+", choices=PUBLISHED, default=list(PUBLISHED))
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(USUAL))
     parser.add_argument("--size", choices=NETWORKS, default="115k", help="values of the network")
