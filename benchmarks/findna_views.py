@@ -1,6 +1,6 @@
 """The pairs of views of FinDNA's Table 4: how far apart they are, and what a probe makes of each.
 
-    HELICON_DATA=FOLDER python benchmarks/findna_views.py [--steps 450] [--alpha 0.5] [--quick]
+    HELICON_DATA=FOLDER python benchmarks/findna_views.py [--steps N] [--alpha A] [--rate R]
 
 One ChordMixer is pretrained by self-distillation with each pair of views, all else equal: weights
 to begin with, windows, steps, rates. Linear probes of the teachers are measured as in
@@ -56,7 +56,6 @@ from helicon.objectives.augment import (
 from helicon.report import dissimilarity
 
 SEED = 0
-RATE = 1e-3
 #: Dissimilarity and mean accuracy (%) of linear probes on eight sets, of each pair (Table 4; the
 #: last, which the text of the paper names as its own, is not in it).
 PUBLISHED: dict[str, tuple[float, float] | None] = {
@@ -85,6 +84,7 @@ class Plan:
     genome: str
     steps: int
     alpha: float
+    rate: float
     pretrain_seeds: int
     seeds: int
     rows: int
@@ -98,7 +98,7 @@ class Plan:
 
     def pretrained(self, pair: str, seed: int) -> Path:
         """The run folder of a pair."""
-        run = f"{pair}-{self.size}-{self.genome}-{self.steps}-alpha{self.alpha:g}-{seed}"
+        run = f"{pair}-{self.size}-{self.genome}-{self.steps}-{self.alpha:g}-{self.rate:g}-{seed}"
         return self.work / "views" / run
 
     def runs(self, pair: str) -> list[Path]:
@@ -120,7 +120,7 @@ def pretrain_all(plan: Plan) -> dict[str, list[dict[str, Any]]]:
                 plan.pretrained(pair, seed),
                 genome=plan.genome,
                 objective="self-distillation",
-                lr=RATE,
+                lr=plan.rate,
                 seed=seed,
                 steps=plan.steps,
                 views=pair,
@@ -253,9 +253,9 @@ def report(result: dict[str, Any]) -> str:
             said(result["conditions"]),
             f"A ChordMixer of {one['parameters']:,} values, pretrained on {setting['genome']} for "
             f"{setting['steps']:,} steps of {BATCH} windows of {LENGTH} bp with each pair, "
-            f"{100 * MASK_RATE:.0f} % hidden, rate {RATE:g}, alpha {setting['alpha']:g}. M masks, "
-            "D deletes, I inserts, T translocates, N adds noise, R takes the reverse complement of "
-            "half of the windows.\n",
+            f"{100 * MASK_RATE:.0f} % hidden, rate {setting['rate']:g}, alpha "
+            f"{setting['alpha']:g}. M masks, D deletes, I inserts, T translocates, N adds noise, R "
+            "takes the reverse complement of half of the windows.\n",
             pair_table(result),
             f"KL: mean over {BATCHES} batches of real windows, in nats. Probes: mean over "
             f"{len(setting['sets'])} sets, other ones than the paper's eight, so that the columns "
@@ -278,6 +278,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=450, help="of each pretraining")
     parser.add_argument("--alpha", type=float, default=0.5, help="share of the hidden letters")
+    parser.add_argument("--rate", type=float, default=1e-3, help="of learning in pretraining")
     parser.add_argument("--pairs", nargs="+", choices=PUBLISHED, default=list(PUBLISHED))
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(USUAL))
     parser.add_argument("--size", choices=NETWORKS, default="115k", help="values of the network")
