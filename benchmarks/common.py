@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,36 @@ from helicon.training.provenance import commit, machine, peak_memory_mb, version
 
 RESULTS = Path(__file__).parent / "results"
 Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One implementation in one precision.
+
+    Attributes:
+        code: whose it is, as the benchmark names it.
+        precision: `float32`, or `bfloat16` (autocast).
+    """
+
+    code: str
+    precision: str = "float32"
+
+    @property
+    def name(self) -> str:
+        """How the tables call it."""
+        return f"{self.code} {self.precision}"
+
+
+class Logits(nn.Module):
+    """A masked language model as a function from ids to logits."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Logits (B, L, V) of ids (B, L)."""
+        return self.model(input_ids=ids).logits
 
 
 def synchronise(device: torch.device) -> None:

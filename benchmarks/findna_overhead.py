@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import (
+    Logits,
     Work,
     conditions,
     interleaved,
@@ -34,10 +35,10 @@ from common import (
     why_no_bfloat16,
     write,
 )
-from torch import Tensor, nn
+from torch import Tensor
 
 from helicon.data.sampling import random_stream
-from helicon.models.hub import HeliconForMaskedLM, untrained
+from helicon.models.hub import untrained
 from helicon.objectives.augment import draw_numbers, two_views
 from helicon.objectives.masked_lm import Masking, mask_batch
 from helicon.objectives.self_distillation import Distillation, SelfDistillation
@@ -65,18 +66,6 @@ class Setting:
     def autocast(self) -> torch.autocast:
         """The context that the precision stands for."""
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
-
-
-class Logits(nn.Module):
-    """A masked language model as a function from ids to logits."""
-
-    def __init__(self, model: HeliconForMaskedLM):
-        super().__init__()
-        self.model = model
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Logits (B, L, V) of ids (B, L)."""
-        return self.model(input_ids=ids).logits
 
 
 class Measured:

@@ -17,6 +17,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from common import (
+    Case,
+    Logits,
     Work,
     conditions,
     interleaved,
@@ -49,24 +51,6 @@ KINDS: tuple[Kind, Kind] = ("inference", "training")
 
 
 @dataclass(frozen=True)
-class Case:
-    """One implementation in one precision.
-
-    Attributes:
-        code: `official`, `helicon`, or `helicon-direct` (without the fast convolution).
-        precision: `float32`, or `bfloat16` (autocast).
-    """
-
-    code: str
-    precision: str = "float32"
-
-    @property
-    def name(self) -> str:
-        """How the tables call it."""
-        return f"{self.code} {self.precision}"
-
-
-@dataclass(frozen=True)
 class Setting:
     """What is measured where; all that a fresh process needs to repeat it."""
 
@@ -77,18 +61,6 @@ class Setting:
     device: str
 
 
-class Logits(nn.Module):
-    """Helicon's masked language model as a function from ids to logits."""
-
-    def __init__(self, model: str) -> None:
-        super().__init__()
-        self.model = HeliconForMaskedLM(HeliconConfig.of(SIZES[model]))
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Logits (B, L, 30) of ids (B, L)."""
-        return self.model(input_ids=ids).logits
-
-
 class Measured:
     """A network with its optimiser and a batch."""
 
@@ -96,7 +68,7 @@ class Measured:
         torch.set_num_threads(setting.threads)
         self.case, self.device = case, torch.device(setting.device)
         torch.manual_seed(SEED)
-        ours = Logits(setting.model)
+        ours = Logits(HeliconForMaskedLM(HeliconConfig.of(SIZES[setting.model])))
         self.net: nn.Module = ours
         if case.code == "official":
             self.net = OfficialCarp(SIZES[setting.model])  # type: ignore[arg-type]

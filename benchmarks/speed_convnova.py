@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from common import (
+    Logits,
     Work,
     conditions,
     interleaved,
@@ -76,18 +77,6 @@ class Setting:
     device: str
 
 
-class Logits(nn.Module):
-    """Helicon's masked language model as a function from ids to logits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.model = HeliconForMaskedLM(HeliconConfig.of(CONFIG))
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Logits (B, L, 5) of ids (B, L)."""
-        return self.model(input_ids=ids).logits
-
-
 class Measured:
     """A network with its optimiser and a batch."""
 
@@ -95,7 +84,7 @@ class Measured:
         torch.set_num_threads(setting.threads)
         self.case, self.device = case, torch.device(setting.device)
         torch.manual_seed(SEED)
-        ours = Logits()
+        ours = Logits(HeliconForMaskedLM(HeliconConfig.of(CONFIG)))
         net: nn.Module = ours
         if case.code == "plain":
             net = PlainConvNova(CONFIG)

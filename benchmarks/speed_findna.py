@@ -19,6 +19,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from common import (
+    Case,
+    Logits,
     Work,
     conditions,
     interleaved,
@@ -48,24 +50,6 @@ KINDS: tuple[Kind, Kind] = ("inference", "training")
 
 
 @dataclass(frozen=True)
-class Case:
-    """One implementation in one precision.
-
-    Attributes:
-        code: `plain` or `helicon`.
-        precision: `float32`, or `bfloat16` (autocast).
-    """
-
-    code: str
-    precision: str = "float32"
-
-    @property
-    def name(self) -> str:
-        """How the tables call it."""
-        return f"{self.code} {self.precision}"
-
-
-@dataclass(frozen=True)
 class Setting:
     """What is measured where; all that a fresh process needs to repeat it."""
 
@@ -79,18 +63,6 @@ class Setting:
         return torch.autocast(self.device, torch.bfloat16, enabled=precision == "bfloat16")
 
 
-class Logits(nn.Module):
-    """Helicon's masked language model as a function from ids to logits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.model = HeliconForMaskedLM(HeliconConfig.of(CONFIG))
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Logits (B, L, 5) of ids (B, L)."""
-        return self.model(input_ids=ids).logits
-
-
 class Measured:
     """A network with its optimiser and a batch."""
 
@@ -99,7 +71,7 @@ class Measured:
         self.case, self.setting = case, setting
         device = torch.device(setting.device)
         torch.manual_seed(SEED)
-        ours = Logits()
+        ours = Logits(HeliconForMaskedLM(HeliconConfig.of(CONFIG)))
         self.net: nn.Module = ours
         if case.code == "plain":
             head = {f"head.{k}": v for k, v in ours.model.lm_head.state_dict().items()}

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import Work, conditions, interleaved, matmul_peak, said, speed_up, table, write
+from common import Logits, Work, conditions, interleaved, matmul_peak, said, speed_up, table, write
 from official_carp import VARIABLE, OfficialCarp, package
 from torch import Tensor, nn
 
@@ -88,18 +88,6 @@ class Protein:
                 PROTEIN.mask_id,
             )
         return self.network.outputs(features).cpu()
-
-
-class Logits(nn.Module):
-    """Helicon's model as a function from ids to logits."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Logits (B, L, 30)."""
-        return self.model(ids).logits
 
 
 def share_computed(network: Network, length: int) -> float:

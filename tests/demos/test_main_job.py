@@ -7,10 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from small_jobs import make_small
+from small_jobs import assert_taken, make_small
 from transformers import AutoModelForTokenClassification
 
-from helicon.cli.application import application
 from helicon.data.example import example_genome
 from helicon.data.genome import Genome
 from helicon.data.intervals import read_bed
@@ -74,12 +73,7 @@ def test_the_model_opens_with_the_auto_class(job):
 
 
 def test_commands_are_ones_that_the_command_line_takes(job):
-    for command in job.results.commands:
-        _, *words = shlex.split(command)
-        app = application(words)
-        function, bound, *_ = app.parse_args(words, exit_on_error=False, print_error=False)
-        assert function.__name__ == words[0]
-        assert bound.arguments["out"]
+    assert_taken(job.results.commands)
 
 
 def test_a_job_that_was_stopped_goes_on(job, monkeypatch):

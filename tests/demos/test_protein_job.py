@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from small_jobs import assert_taken
 from transformers import AutoModelForSequenceClassification
 
 from helicon.cli.application import application
@@ -149,12 +150,7 @@ def test_the_model_opens_with_the_auto_class(job):
 
 
 def test_commands_are_ones_that_the_command_line_takes(job):
-    for command in (*job.results.commands, *job.results.next_commands):
-        _, *words = shlex.split(command)
-        app = application(words)
-        function, bound, *_ = app.parse_args(words, exit_on_error=False, print_error=False)
-        assert function.__name__ == words[0]
-        assert bound.arguments["out"]
+    assert_taken((*job.results.commands, *job.results.next_commands))
 
 
 def test_a_job_that_was_stopped_goes_on(job, monkeypatch):

@@ -420,7 +420,7 @@ def test_killed_and_started_again(case, genome, folders, tmp_path, monkeypatch):
     words = [folders["language"], tmp_path / "in.vcf", genome.path, out]
     command = [sys.executable, str(HERE / "variants_child.py"), *map(str, words)]
     child = subprocess.Popen([*command, "0.1"], start_new_session=True)
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 100
     while len(list(tmp_path.glob("out.vcf.gz.parts/*.arrow"))) < 4:
         assert time.monotonic() < deadline and child.poll() is None
         time.sleep(0.02)

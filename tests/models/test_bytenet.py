@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from carp_files import Tensors, agree, published, real
+from reaching import reach
 
 from helicon.alphabet import PROTEIN
 from helicon.errors import InputError
@@ -134,18 +135,6 @@ def test_a_sequence_alone_is_the_sequence_in_the_padded_batch(authors: Any):
 
 
 # ---------------------------------------------------------------- promises
-
-
-def reach(model: ByteNet) -> int:
-    """Farthest distance at which changing one letter changes the output, over all positions."""
-    length = 3 * model.receptive_field // 2 + 2
-    x = residues(1, length).expand(length, length).clone()
-    x.fill_diagonal_(0)
-    changed = x.clone().fill_diagonal_(1)
-    with torch.no_grad():
-        differs = (model(x) != model(changed)).any(-1)
-    at, seen = differs.nonzero(as_tuple=True)
-    return int((at - seen).abs().max())
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+from reaching import reach
 
 from helicon.alphabet import DNA
 from helicon.errors import InputError
@@ -106,19 +107,6 @@ def test_stacks_repeat_each_dilation_and_start_equal():
         for a, b in zip(first.parameters(), second.parameters(), strict=True):
             assert torch.equal(a, b)
             assert a is not b
-
-
-def reach(model: ConvNova) -> int:
-    """Farthest distance at which changing one base changes the output, over all positions."""
-    assert model.receptive_field is not None
-    length = 3 * model.receptive_field // 2 + 2
-    x = bases(1, length).expand(length, length).clone()
-    x.fill_diagonal_(0)
-    changed = x.clone().fill_diagonal_(1)
-    with torch.no_grad():
-        differs = (model(x) != model(changed)).any(-1)
-    at, seen = differs.nonzero(as_tuple=True)
-    return int((at - seen).abs().max())
 
 
 @pytest.mark.parametrize("name", OPTIONS)

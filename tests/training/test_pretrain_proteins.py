@@ -244,7 +244,7 @@ def test_a_run_killed_in_its_course_ends_as_one_left_alone(fasta, tmp_path):
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
     process = subprocess.Popen(
         [sys.executable, "-c", code, fasta, tmp_path / "killed", json.dumps(SMALL | options)],
-        env=clean | {"OMP_NUM_THREADS": "1"},
+        env=clean,
         stderr=subprocess.PIPE,
     )
     deadline = time.monotonic() + 120

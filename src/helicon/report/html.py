@@ -92,6 +92,11 @@ class Items:
 Block = Prose | Items | Cards | Columns | Facts | Commands | Source | Table | Figure
 
 
+def with_commands(block: Block, lines: Sequence[str]) -> list[Block]:
+    """A block, and the command lines that belong to it, if there are any."""
+    return [block, Commands(lines)] if lines else [block]
+
+
 @dataclass(frozen=True)
 class Section:
     """A heading and what stands below it."""

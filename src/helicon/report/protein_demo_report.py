@@ -20,11 +20,11 @@ from helicon.report.html import (
     Card,
     Cards,
     Columns,
-    Commands,
     Facts,
     Prose,
     Report,
     Section,
+    with_commands,
 )
 from helicon.report.masked_modelling import masked_modelling
 from helicon.report.protein_demo_results import MEASURES, ProteinDemoResults
@@ -196,10 +196,7 @@ def _what_was_run(results: ProteinDemoResults) -> list[Block]:
         ),
         ("seeds", ", ".join(str(run.seed) for run in results.arms[0].runs)),
     ]
-    found: list[Block] = [Facts(pairs)]
-    if results.commands:
-        found.append(Commands(results.commands))
-    return found
+    return with_commands(Facts(pairs), results.commands)
 
 
 def _next(results: ProteinDemoResults) -> list[Block]:
@@ -208,7 +205,4 @@ def _next(results: ProteinDemoResults) -> list[Block]:
         "`import helicon`, "
         "`AutoModelForSequenceClassification.from_pretrained` opens it."
     )
-    found: list[Block] = [Prose(text)]
-    if results.next_commands:
-        found.append(Commands(results.next_commands))
-    return found
+    return with_commands(Prose(text), results.next_commands)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from helicon.alphabet import SOFT_BIT, Ids
+from helicon.alphabet import Ids
 from helicon.data.sampling import random_stream
 from helicon.models.huggingface import HeliconForMaskedLM
 from helicon.objectives.augment import draw_numbers
@@ -17,10 +17,10 @@ from helicon.objectives.self_distillation import Distillation, Measures, SelfDis
 
 #: Purpose of random numbers here; see `helicon.data.sampling`.
 _VIEWS = 20
-_LETTER = np.uint8(SOFT_BIT - 1)
 
 Batch = dict[str, NDArray[Any]]
-#: Gives the sequences (B, L) of a batch, by number, rank and world, and where they are real.
+#: Gives the sequences (B, L) of a batch, by number, rank and world, without soft bits, and where
+#: they are real.
 Drawn = Callable[[int, int, int], tuple[Ids, NDArray[np.bool_]]]
 
 
@@ -58,7 +58,7 @@ class DistilledTask:
         ids, real = self.draw(number, rank, world)
         rng = random_stream(self.seed, _VIEWS, rank, number)
         numbers = draw_numbers(rng, len(ids), self.numbers).numpy()
-        batch: Batch = {"input_ids": ids & _LETTER, "numbers": numbers}
+        batch: Batch = {"input_ids": ids, "numbers": numbers}
         return batch if real.all() else batch | {"attention_mask": real}
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:

@@ -46,6 +46,7 @@ from helicon.training.labelled_tables import check_kind, check_strands
 from helicon.training.masked import masked_scores
 from helicon.training.outputs import table_outputs
 from helicon.training.provenance import provenance
+from helicon.training.recipe import check_counts
 from helicon.training.residues import encoded, residue_scores
 from helicon.training.scoring import Scores
 from helicon.training.splits import measured_part
@@ -86,10 +87,7 @@ class EvaluateRecipe:
     accelerator: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("length", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name}: must be at least 1, not {value}")
+        check_counts(self, ("length", "batch_size"))
         if self.mask_rate is not None and not 0 < self.mask_rate < 1:
             raise InputError(f"mask_rate: must be between 0 and 1, not {self.mask_rate}")
 

@@ -17,6 +17,7 @@ from helicon.models.heads import HeadKind, Pooling
 from helicon.models.hub import NetworkName
 from helicon.training.adapt import HeadSettings
 from helicon.training.devices import Precision
+from helicon.training.recipe import check_counts, check_run_length
 from helicon.training.schedule import Schedule
 from helicon.training.settings import LoopSettings
 from helicon.training.supervised import ClassWeights
@@ -82,15 +83,8 @@ class FinetuneSettings:
     strategy: str = "auto"
 
     def __post_init__(self) -> None:
-        budgets = {"steps": self.steps, "epochs": self.epochs, "minutes": self.minutes}
-        if len(given := [name for name, value in budgets.items() if value is not None]) > 1:
-            raise InputError(f"give one of steps, epochs and minutes, not {' and '.join(given)}")
-        if self.epochs is not None and not self.epochs > 0:
-            raise InputError(f"epochs: must be more than 0, not {self.epochs}")
-        for name in ("batch_size", "seeds", "lora", "patience", *_OF_PAIRS):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name}: must be at least 1, not {value}")
+        check_run_length(self.steps, self.epochs, self.minutes)
+        check_counts(self, ("batch_size", "seeds", "lora", "patience", *_OF_PAIRS))
         if not 0 < self.validation_fraction < 1:
             raise InputError(
                 f"validation_fraction: must be between 0 and 1, not {self.validation_fraction}"
@@ -181,10 +175,7 @@ class FinetuneRecipe(FinetuneSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("length", "labelled_windows", "split_block"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name}: must be at least 1, not {value}")
+        check_counts(self, ("length", "labelled_windows", "split_block"))
         if self.context is not None and self.context < 0:
             raise InputError(f"context: must not be negative, not {self.context}")
         if self.labels is not None and self.task == "contacts":

@@ -187,7 +187,8 @@ class _Fit:
         self.given = model
         self.task, self.settings, self.run, self.fabric = task, settings, run, fabric
         self.unit = str(run.recipe.get("unit", "bases"))
-        self.measures = task.measures if isinstance(task, Following) else ()
+        self.following = task if isinstance(task, Following) else None
+        self.measures = self.following.measures if self.following else ()
         # Sharding takes a module apart for good; the one that was given must stay usable.
         trained = copy.deepcopy(model) if settings.strategy == "fsdp" else model
         optimizer = torch.optim.AdamW(
@@ -258,8 +259,8 @@ class _Fit:
         assert norm is not None
         self.optimizer.step()
         self.optimizer.zero_grad()
-        if isinstance(self.task, Following):
-            self.task.follow(self.model.module, step, self.total, self._summed)
+        if self.following is not None:
+            self.following.follow(self.model.module, step, self.total, self._summed)
         self.pending.append((step, torch.stack([*sums, norm])))
 
     def _summed(self, values: Tensor) -> Tensor:

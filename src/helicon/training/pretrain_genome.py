@@ -65,8 +65,8 @@ class GenomeCorpus:
 
     def _drawn(self, number: int, rank: int, world: int) -> tuple[Ids, NDArray[np.bool_]]:
         """See `distilled.Drawn`."""
-        ids = self.train.batch(number, rank)
-        return ids, ids & np.uint8(SOFT_BIT - 1) != DNA.pad_id
+        ids = self.train.batch(number, rank) & np.uint8(SOFT_BIT - 1)
+        return ids, ids != DNA.pad_id
 
     @property
     def batches_per_epoch(self) -> float:

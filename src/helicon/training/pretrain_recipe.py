@@ -14,7 +14,7 @@ from helicon.errors import InputError
 from helicon.objectives.masked_lm import Masking, Replacement
 from helicon.objectives.self_distillation import Distillation
 from helicon.training.devices import Precision
-from helicon.training.recipe import Option, from_values
+from helicon.training.recipe import Option, check_counts, check_run_length, from_values
 from helicon.training.schedule import Schedule
 from helicon.training.settings import LoopSettings
 
@@ -86,15 +86,8 @@ class PretrainRecipe:
     strategy: str = "auto"
 
     def __post_init__(self) -> None:
-        lengths = {"steps": self.steps, "epochs": self.epochs, "minutes": self.minutes}
-        if len(given := [name for name, value in lengths.items() if value is not None]) > 1:
-            raise InputError(f"give one of steps, epochs and minutes, not {' and '.join(given)}")
-        if self.epochs is not None and not self.epochs > 0:
-            raise InputError(f"epochs: must be more than 0, not {self.epochs}")
-        for name in _COUNTS:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name}: must be at least 1, not {value}")
+        check_run_length(self.steps, self.epochs, self.minutes)
+        check_counts(self, _COUNTS)
         if self.seed < 0:
             raise InputError(f"seed: must not be negative, not {self.seed}")
         if self.max_unknown is not None and not 0 <= self.max_unknown <= 1:

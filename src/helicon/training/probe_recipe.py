@@ -13,6 +13,7 @@ from helicon.files import sha256
 from helicon.models.heads import POOLINGS, Pooling
 from helicon.models.hub import HeliconPreTrainedModel, check_cls, is_untrained
 from helicon.training.devices import Precision
+from helicon.training.recipe import check_counts
 from helicon.training.supervised import ClassWeights
 from helicon.training.targets import TaskName
 
@@ -50,10 +51,7 @@ class ProbeRecipe:
     accelerator: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name}: must be at least 1, not {value}")
+        check_counts(self, ("seeds", "batch_size"))
         for name in ("epochs", "lr"):
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -17,7 +17,7 @@ import dataclasses
 import difflib
 import tomllib
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import (
     Any,
@@ -48,6 +48,23 @@ class Recipe(Protocol):
 
 
 Kind = TypeVar("Kind", bound=Recipe)
+
+
+def check_counts(options: object, names: Iterable[str]) -> None:
+    """Raise InputError for the first of the named options that is given and less than 1."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"{name}: must be at least 1, not {value}")
+
+
+def check_run_length(steps: int | None, epochs: float | None, minutes: float | None) -> None:
+    """Raise InputError if the length of a run is said twice, or is no length."""
+    lengths = {"steps": steps, "epochs": epochs, "minutes": minutes}
+    if len(given := [name for name, value in lengths.items() if value is not None]) > 1:
+        raise InputError(f"give one of steps, epochs and minutes, not {' and '.join(given)}")
+    if epochs is not None and not epochs > 0:
+        raise InputError(f"epochs: must be more than 0, not {epochs}")
 
 
 def read_recipe(path: str | Path, kind: type[Kind]) -> Kind:

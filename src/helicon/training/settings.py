@@ -8,6 +8,7 @@ from lightning_fabric import Fabric
 
 from helicon.errors import InputError
 from helicon.training.devices import Precision, resolve_precision, start_processes
+from helicon.training.recipe import check_counts
 from helicon.training.schedule import Schedule, check_schedule
 
 
@@ -63,10 +64,8 @@ class LoopSettings:
         if (self.steps is None) == (self.minutes is None):
             raise InputError("give one of steps and minutes")
         check_schedule(self.schedule, self.warmup, self.floor)
-        for name in ("steps", "accumulate", "devices", "nodes", "eval_every", "checkpoint_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name}: must be at least 1, not {value}")
+        counts = ("steps", "accumulate", "devices", "nodes", "eval_every", "checkpoint_every")
+        check_counts(self, counts)
         for name in ("minutes", "lr", "clip"):
             value = getattr(self, name)
             if value is not None and not value > 0:
