@@ -24,6 +24,7 @@ from helicon.data.tables import SequenceTable, read_table
 from helicon.files import sha256
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, save
 from helicon.models.registry import configured
+from helicon.objectives.self_distillation import Over
 from helicon.training.metrics import Summary, summarise
 from helicon.training.run import read_metrics
 from helicon.training.splits import hold_out
@@ -117,9 +118,9 @@ def pretrained(
     objective: Objective,
     lr: float,
     seed: int,
-    minutes: float | None = None,
-    steps: int | None = None,
+    steps: int,
     views: str | None = None,
+    cls_softmax: Over | None = None,
     alpha: float | None = None,
 ) -> dict[str, Any]:
     """Pretrain a network, or read what a finished run says.
@@ -137,13 +138,14 @@ def pretrained(
         model=network.model,
         backbone=dict(network.backbone),
         objective=objective,
-        minutes=minutes,
         steps=steps,
         length=LENGTH,
         batch_size=BATCH,
         lr=lr,
         mask_rate=MASK_RATE,
+        replacement=None if distilled else "80-10-10",
         views=views,
+        cls_softmax=cls_softmax,
         alpha=alpha,
         cls_tokens=CLS_TOKENS if distilled else None,
         teacher_momentum=momentum,

@@ -95,11 +95,11 @@ class Probed:
             resume=True,
         )
 
-    def measured(self) -> dict[str, Measured]:
-        """Measures of the test rows by network and pooling, `teacher, mean` for one."""
+    def measured(self, part: str = "test") -> dict[str, Measured]:
+        """Measures of the rows of a part by network and pooling, `teacher, mean` for one."""
         return {
             f"{row.network}, {row.pool}": {
-                name: [fit.scores["test"][name] for fit in row.fits] for name in MEASURES
+                name: [fit.scores[part][name] for fit in row.fits] for name in MEASURES
             }
             for row in ProbeResult.read(self.out).rows
         }

@@ -2,17 +2,20 @@
 
     HELICON_DATA=FOLDER python benchmarks/findna_tasks.py [--minutes 4] [--sets ...] [--quick]
 
-Four families are pretrained on a genome, each for the same minutes of two threads, one after
-another on a machine that does nothing else:
+Four families are pretrained on a genome, each for the steps that the same minutes hold at its
+speed; the speeds are measured side by side, so that a machine that slows down treats all alike:
 
 - FinDNA: ChordMixer by self-distillation (the teacher is measured);
 - CM-MNM: the same network by masked-lm;
 - FinDNA-T: a Transformer by self-distillation;
 - ConvNova: by masked-lm.
 
-The networks have about as many values, and windows, batches and the share of hidden bases are the
-same. The learning rate of each network is the better of `PRETRAIN_RATES` by masked-lm on validation
-windows, tried for as many steps as a tenth of the minutes holds; both objectives take it.
+The networks have about as many values, and windows, batches, the share of hidden bases and what
+becomes of them are the same. The learning rate of each network is the best of `PRETRAIN_RATES` by
+masked-lm on validation windows, tried for a tenth of the steps; both objectives take it.
+Self-distillation is run in each of `WAYS`: what its softmax runs over, and the share of the hidden
+letters in its loss (the paper's way comes first). The way whose probes of the first pretraining are
+best on held-out rows goes on, with more seeds.
 
 On each labelled set there are linear probes (features averaged over positions, a logistic
 regression whose penalty is chosen on held-out rows) of the pretrained networks, of the same ones
@@ -28,9 +31,10 @@ What is done is kept in the folder of `--runs`: a stopped command goes on where 
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +42,13 @@ import numpy as np
 import torch
 from common import conditions, write
 from findna_common import (
+    BATCH,
     CNN,
     CNN_NAME,
     FAMILIES,
     GENOMES,
     KMERS,
+    LENGTH,
     NETWORKS,
     SETS,
     SHORT,
@@ -60,10 +66,20 @@ from findna_common import (
 from findna_jobs import Counted, Finetuned, Measured, Probed, all_done, joined
 from findna_report import comparisons, draw, report
 
+from helicon.objectives.self_distillation import Over
+from helicon.training.run import read_metrics
+
 SEED = 0
 PRETRAIN_RATES = (1e-3, 4e-3)
-#: Share of the minutes in which each rate of pretraining is tried.
+#: Share of the steps for which each rate of pretraining is tried.
 TRIAL = 0.1
+#: Ways of self-distillation, by name: the softmax at the blank tokens, and alpha.
+WAYS: dict[str, tuple[Over, float]] = {
+    f"{over} {alpha:g}": (over, alpha)
+    for over, alpha in (("tokens", 0.5), ("tokens", 0.98), ("channels", 0.5), ("channels", 0.98))
+}
+#: Rounds in which the speeds are measured, and steps of each.
+PACE_ROUNDS, PACE_STEPS = 3, 16
 RATES = (5e-4, 2e-3, 8e-3)
 
 
@@ -77,7 +93,7 @@ class Plan:
         tuned: likewise, for fine-tuning.
         size: a key of `NETWORKS`.
         genome: a key of `GENOMES`.
-        minutes: of each pretraining.
+        minutes: that each pretraining is to take.
         pretrain_seeds: pretrainings of each family.
         seeds: divisions of the rows, and runs of fine-tuning of each pretrained network.
         rows: labelled rows of a set that are trained or chosen on, at most.
@@ -85,6 +101,7 @@ class Plan:
         batch: sequences of a step of fine-tuning.
         cores: runs at the same time, and threads of pretraining.
         work: the folder of runs.
+        ways: of self-distillation, the one that was chosen for each family.
     """
 
     families: tuple[str, ...]
@@ -100,6 +117,7 @@ class Plan:
     batch: int
     cores: int
     work: Path
+    ways: dict[str, str] = field(default_factory=dict)
 
     @property
     def networks(self) -> dict[str, Network]:
@@ -118,10 +136,11 @@ class Plan:
         out = self.work / "untrained" / f"{name}-{self.size}-{seed}".replace(" ", "-")
         return network.untrained(out, seed)
 
-    def pretrained(self, family: str, seed: int) -> Path:
-        """The run folder of a family."""
-        run = f"{family}-{self.size}-{self.genome}-{self.minutes:g}min-{seed}"
-        return self.work / "pretrained" / run
+    def pretrained(self, family: str, seed: int, way: str | None = None) -> Path:
+        """The run folder of a family; of self-distillation in a way, or in the chosen one."""
+        way = way or self.ways.get(family, "")
+        run = f"{family}-{self.size}-{self.genome}-{self.minutes:g}min-{seed}-{way}"
+        return self.work / "pretrained" / run.replace(" ", "-").rstrip("-")
 
     def runs(self, family: str) -> list[Path]:
         """The run folders of a family."""
@@ -135,12 +154,32 @@ class Plan:
 # ---------------------------------------------------------------- pretraining
 
 
-def try_rates(plan: Plan, name: str) -> dict[str, float]:
-    """Validation loss of a network at each rate, after the steps that the first had time for."""
+def pace(plan: Plan) -> dict[str, float]:
+    """Seconds of a step of each family: the least of rounds in which all have their turn."""
+    found: dict[str, list[float]] = {family: [] for family in plan.families}
+    for turn in range(PACE_ROUNDS):
+        for family, times in found.items():
+            name, objective = FAMILIES[family]
+            run = plan.work / "pretrained" / f"pace-{family}-{plan.size}-{plan.genome}-{turn}"
+            pretrained(
+                plan.networks[name],
+                run,
+                genome=plan.genome,
+                objective=objective,
+                lr=PRETRAIN_RATES[0],
+                seed=SEED,
+                steps=PACE_STEPS,
+            )
+            rows = [row for row in read_metrics(run / "metrics.jsonl") if row["kind"] == "train"]
+            times.append(BATCH * LENGTH / statistics.median(r["bases_per_second"] for r in rows))
+    return {family: min(times) for family, times in found.items()}
+
+
+def try_rates(plan: Plan, name: str, steps: int) -> dict[str, float]:
+    """Validation loss of a network by masked-lm at each rate, after so many steps."""
     found: dict[str, float] = {}
-    minutes, steps = plan.minutes * TRIAL, None
     for rate in PRETRAIN_RATES:
-        run = f"trial-{name}-{plan.size}-{plan.genome}-{minutes:g}min-{rate:g}"
+        run = f"trial-{name}-{plan.size}-{plan.genome}-{steps}-{rate:g}"
         done = pretrained(
             plan.networks[name],
             plan.work / "pretrained" / run,
@@ -148,38 +187,94 @@ def try_rates(plan: Plan, name: str) -> dict[str, float]:
             objective="masked-lm",
             lr=rate,
             seed=SEED,
-            minutes=None if steps else minutes,
             steps=steps,
         )
         found[f"{rate:g}"] = done["validation"]["loss"]
-        steps = done["steps"]
     return found
 
 
-def pretrain_all(plan: Plan) -> dict[str, Any]:
-    """Choose the rates, pretrain the families; what each run was and reached."""
-    torch.set_num_threads(plan.cores)
-    trials = {name: try_rates(plan, name) for name in plan.networks}
-    runs: dict[str, list[dict[str, Any]]] = {}
-    for family in plan.families:
+@dataclass(frozen=True)
+class Pretraining:
+    """What all pretrainings share: the steps of each family, and the rate of each network."""
+
+    plan: Plan
+    steps: dict[str, int]
+    trials: dict[str, dict[str, float]]
+
+    @classmethod
+    def prepare(cls, plan: Plan) -> Pretraining:
+        """Measure the speeds and choose the rates."""
+        steps = {name: round(60 * plan.minutes / each) for name, each in pace(plan).items()}
+        trials = {
+            network: try_rates(plan, network, max(1, round(TRIAL * steps[family])))
+            for family in reversed(plan.families)  # the first family of a network has its say
+            for network in [FAMILIES[family][0]]
+        }
+        return cls(plan, steps, trials)
+
+    def run(self, family: str, seed: int, way: str | None) -> dict[str, Any]:
+        """Pretrain; what the run was and reached."""
         name, objective = FAMILIES[family]
-        rate = float(min(trials[name], key=lambda tried: trials[name][tried]))
-        runs[family] = [
-            pretrained(
-                plan.networks[name],
-                plan.pretrained(family, seed),
-                genome=plan.genome,
-                objective=objective,
-                lr=rate,
-                seed=seed,
-                minutes=plan.minutes,
-            )
-            for seed in range(SEED, SEED + plan.pretrain_seeds)
-        ]
-    return {"trials": trials, "runs": runs}
+        over, alpha = WAYS[way] if way else (None, None)
+        tried = self.trials[name]
+        return pretrained(
+            self.plan.networks[name],
+            self.plan.pretrained(family, seed, way),
+            genome=self.plan.genome,
+            objective=objective,
+            lr=float(min(tried, key=lambda rate: tried[rate])),
+            seed=seed,
+            steps=self.steps[family],
+            cls_softmax=over,
+            alpha=alpha,
+        )
+
+
+def try_ways(plan: Plan, prepared: Pretraining) -> dict[str, dict[str, Any]]:
+    """What self-distillation in each way was and reached."""
+    tried: dict[str, dict[str, Any]] = {}
+    jobs: dict[tuple[str, str], list[Probed]] = {}
+    for family in plan.families:
+        if FAMILIES[family][1] == "self-distillation":
+            tried[family] = {way: {"run": prepared.run(family, SEED, way)} for way in WAYS}
+            for way in WAYS:
+                run = plan.pretrained(family, SEED, way)
+                jobs[family, way] = [probe_of(plan, name, run, True) for name in plan.sets]
+    all_done([job for group in jobs.values() for job in group], plan.cores)
+    for (family, way), group in jobs.items():
+        found = tried[family][way]
+        for part in ("validation", "test"):
+            each = [job.measured(part)["teacher, mean"]["mcc"] for job in group]
+            found[part] = np.mean(each, axis=0).tolist()
+    return tried
+
+
+def pretrain_all(plan: Plan) -> tuple[Plan, dict[str, Any]]:
+    """Pretrain the families; the plan with the ways chosen, and what each run was and reached."""
+    torch.set_num_threads(plan.cores)
+    prepared = Pretraining.prepare(plan)
+    tried = try_ways(plan, prepared)
+    torch.set_num_threads(plan.cores)
+    ways = {
+        family: max(found, key=lambda way: np.mean(found[way]["validation"]))
+        for family, found in tried.items()
+    }
+    seeds = range(SEED, SEED + plan.pretrain_seeds)
+    runs = {
+        family: [prepared.run(family, seed, ways.get(family)) for seed in seeds]
+        for family in plan.families
+    }
+    found = {"trials": prepared.trials, "ways": tried, "chosen": ways, "runs": runs}
+    return replace(plan, ways=ways), found
 
 
 # ---------------------------------------------------------------- probes
+
+
+def probe_of(plan: Plan, name: str, run: Path, both: bool) -> Probed:
+    """The probe of a pretrained network on a set."""
+    out = plan.work / "probes" / f"{name}-{plan.rows}" / f"{run.name}-{plan.seeds}"
+    return Probed(run, plan.files(name), plan.draws, out, both)
 
 
 def probes(plan: Plan) -> dict[str, dict[str, list[Probed]]]:
@@ -190,10 +285,7 @@ def probes(plan: Plan) -> dict[str, dict[str, list[Probed]]]:
         arms = found[name] = {}
         for family in plan.families:
             both = FAMILIES[family][1] == "self-distillation"
-            arms[family] = [
-                Probed(run, files, plan.draws, work / f"{run.name}-{plan.seeds}", both)
-                for run in plan.runs(family)
-            ]
+            arms[family] = [probe_of(plan, name, run, both) for run in plan.runs(family)]
         for network in plan.networks:
             models = {seed: plan.untrained(network, seed) for seed in plan.draws}
             arms[untrained(network)] = [
@@ -265,7 +357,7 @@ def choose_rates(plan: Plan) -> dict[str, dict[str, float]]:
 
 def measure(plan: Plan) -> dict[str, Any]:
     """Everything, in order; what is there is not done again."""
-    pretraining = pretrain_all(plan)
+    plan, pretraining = pretrain_all(plan)
     probed, counted = probes(plan), counts(plan)
     listed: list[Any] = [job for arms in probed.values() for jobs in arms.values() for job in jobs]
     all_done([*listed, *counted.values()], plan.cores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
@@ -88,7 +89,7 @@ class Page(HTMLParser):
 
 
 def watched_rows(
-    *, steps: int = 100, spread: float = 0.12, entropy: float = 1.2
+    *, steps: int = 100, spread: float = 0.12, entropy: float = 1.2, choices: int = 10
 ) -> list[dict[str, Any]]:
     """Rows of a log of self-distillation, settled behind the first steps; made-up numbers."""
     return [
@@ -100,6 +101,7 @@ def watched_rows(
             "cls_loss": 2.1 + 1 / step,
             "teacher_entropy": entropy + 1 / step**2,
             "student_entropy": 2.0,
+            "most_entropy": math.log(choices),
             "agreement": 0.4,
             "spread": spread,
             "center_norm": 0.01 * step,

@@ -29,7 +29,7 @@ RESULTS = {
 
 
 def watch(**options) -> Watch:
-    found = Watch.of(watched_rows(**options), {"cls_tokens": 10})
+    found = Watch.of(watched_rows(**options), {})
     assert found is not None
     return found
 
@@ -56,6 +56,25 @@ def test_a_teacher_that_says_the_same_of_every_sequence_has_collapsed(
     assert "in 40\u00a0% of the channels, where chance gives 10\u00a0%" in found.verdict()
 
 
+def test_distributions_over_channels_are_told_as_such(run):
+    found = Watch.of(watched_rows(choices=80, spread=0.001), {"cls_softmax": "channels"})
+    assert found.collapsed is True
+    assert found.most_entropy == pytest.approx(math.log(80))
+    for said in (
+        "the channels have the same weights for every sequence",
+        "its distributions over the 80 channels of a CLS token differ",
+        "4.38: all channels are alike",
+        "the teacher's first channel in 40\u00a0% of the tokens, where chance gives 1\u00a0%",
+    ):
+        assert said in found.verdict(), said
+    (run / "recipe.toml").write_text(RECIPE + 'cls_softmax = "channels"\n')
+    rows = watched_rows(choices=80)
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shown = read(run_report(run)).shown
+    for said in ("Entropy over the channels", "log 80 4.382", "one channel", "chance 0.013"):
+        assert said in shown, said
+
+
 def test_the_most_spread_is_that_of_certain_and_different_teachers():
     """Each of ten sequences has all weight on a token of its own."""
     certain = [[float(i == j) for j in range(10)] for i in range(10)]
@@ -71,11 +90,11 @@ def test_the_end_of_the_run_is_judged():
     rows = watched_rows(spread=0.2)
     for row in rows[-10:]:
         row["spread"] = 0.0001
-    assert Watch.of(rows, {"cls_tokens": 10}).collapsed is True
+    assert Watch.of(rows, {}).collapsed is True
     rows = watched_rows(spread=0.0001)
     for row in rows[-10:]:
         row["spread"] = 0.2
-    assert Watch.of(rows, {"cls_tokens": 10}).collapsed is False
+    assert Watch.of(rows, {}).collapsed is False
 
 
 def test_batches_of_one_sequence_cannot_be_judged():
@@ -86,7 +105,7 @@ def test_batches_of_one_sequence_cannot_be_judged():
 
 def test_another_objective_and_a_run_that_has_only_begun_have_no_teacher():
     assert Watch.of([{"step": 1, "kind": "train", "loss": 1.0}], {}) is None
-    assert Watch.of([], {"cls_tokens": 10}) is None
+    assert Watch.of([], {}) is None
 
 
 @pytest.fixture

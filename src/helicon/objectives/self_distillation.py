@@ -9,16 +9,18 @@ what the teacher makes of v at the blank tokens:
     P_s = softmax_k(H_s(u) / tau_s)        P_t = softmax_k((H_t(v) - xi) / tau_t)
     L   = alpha L_MNM + (1 - alpha) L_CL,  L_CL = - sum_k,i P_t log P_s
 
-The softmax is over the K tokens, for each channel i. The teacher gets no gradient: after each step
+The softmax is over the K tokens, for each channel i; or, as the published code has it, over the
+channels, for each token. The K tokens differ in their places alone, which most views change. The
+teacher gets no gradient: after each step
 of the optimiser its weights move towards the student's,
 
     theta_t <- lambda theta_t + (1 - lambda) theta_s,    lambda from 0.996 to 1 along a cosine,
 
 and so does the centre xi, towards the mean of H_t(v) over the batch of all processes. The centre
-keeps one token from winning always, the low temperature of the teacher keeps all from being alike;
+keeps one choice from winning always, the low temperature of the teacher keeps all from being alike;
 `Measures` tell whether either has happened all the same.
 
-Both losses are means here: over the hidden letters of a sequence, and over channels. At the
+Both losses are means here: over the hidden letters of a sequence, and over distributions. At the
 paper's scale (300 letters, 308 channels) that is the trade-off of its sums, and it is the same at
 any length and width.
 """
@@ -30,7 +32,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +54,8 @@ Cls = Float[Tensor, "batch tokens channels"]
 Centre = Float[Tensor, "tokens channels"]
 #: A number for each sequence of a batch.
 Each = Float[Tensor, " batch"]
+#: What a softmax at the blank tokens runs over.
+Over = Literal["tokens", "channels"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,9 @@ class Distillation:
             `augment.parse_views`. The student's hold M.
         mask_rate: share of the letters that M hides.
         cls_tokens: K, blank tokens behind a sequence.
+        cls_softmax: what the distributions at the blank tokens are over: `tokens`, one for each
+            channel, as the paper says, or `channels`, one for each token, as the published code
+            does with the letters.
         alpha: share of the masked-letter loss; the rest is that of the blank tokens.
         student_temperature: tau_s.
         teacher_temperature: tau_t.
@@ -73,6 +80,7 @@ class Distillation:
     views: str = "MDIT+NR"
     mask_rate: float = 0.3
     cls_tokens: int = 10
+    cls_softmax: Over = "tokens"
     alpha: float = 0.5
     student_temperature: float = 0.1
     teacher_temperature: float = 0.04
@@ -103,17 +111,24 @@ class Distillation:
         return parse_views(self.views, {"M": RandomMasking(self.mask_rate)})
 
 
+#: The axis of (B, K, I) that a distribution lies along.
+_AXIS: dict[Over, int] = {"tokens": 1, "channels": 2}
+
+
 class Measures(NamedTuple):
-    """What is watched of a batch, means over its sequences.
+    """What is watched of a batch, means over its sequences and over distributions.
+
+    A distribution is over the K tokens, one for each channel, or the other way round; see
+    `Distillation.cls_softmax`.
 
     Attributes:
         masked_loss: nats a hidden letter.
-        cls_loss: nats a channel.
-        teacher_entropy: of P_t over the K tokens, in nats, mean over channels. log K: all tokens
-            are alike; 0: one token has all.
+        cls_loss: nats a distribution.
+        teacher_entropy: of P_t, in nats. log K: all tokens are alike; 0: one token has all.
         student_entropy: of P_s, likewise.
-        agreement: share of the channels in which both views put most on the same token. One in K
-            by chance.
+        most_entropy: log K, or the logarithm of the number of channels.
+        agreement: share of the distributions in which both views put most on the same token. One in
+            K by chance.
         spread: standard deviation of P_t over the sequences of the batch, mean over tokens and
             channels. 0: the teacher says the same of every sequence, which is collapse.
         center_norm: root mean square of the centre's entries.
@@ -123,31 +138,36 @@ class Measures(NamedTuple):
     cls_loss: Tensor
     teacher_entropy: Tensor
     student_entropy: Tensor
+    most_entropy: Tensor
     agreement: Tensor
     spread: Tensor
     center_norm: Tensor
 
 
 def cls_probabilities(
-    features: Cls, temperature: float, centre: Centre | None = None
+    features: Cls, temperature: float, centre: Centre | None = None, *, over: Over = "tokens"
 ) -> tuple[Cls, Cls]:
-    """Distributions over the K tokens, one for each channel (equations 4 and 5), and their logs."""
+    """Distributions over the K tokens, one for each channel (equations 4 and 5), and their logs.
+
+    Or over channels, one for each token.
+    """
     shifted = features.float() if centre is None else features.float() - centre
-    logs = F.log_softmax(shifted / temperature, dim=1)
+    logs = F.log_softmax(shifted / temperature, dim=_AXIS[over])
     return logs.exp(), logs
 
 
-def cls_loss(student_logs: Cls, teacher: Cls) -> Each:
-    """Cross-entropy of the student's distributions under the teacher's (equation 8), a channel.
+def cls_loss(student_logs: Cls, teacher: Cls, *, over: Over = "tokens") -> Each:
+    """Cross-entropy of the student's distributions under the teacher's (equation 8).
 
     Args:
         student_logs: log P_s, (B, K, I).
         teacher: P_t, (B, K, I).
+        over: what a distribution is over.
 
     Returns:
-        (B,): summed over tokens, mean over channels, in nats.
+        (B,): in nats, mean over distributions.
     """
-    return -(teacher * student_logs).sum(1).mean(1)
+    return -(teacher * student_logs).sum(_AXIS[over]).mean(1)
 
 
 def masked_loss(
@@ -219,7 +239,7 @@ class SelfDistillation(nn.Module):
         Returns:
             The loss, mean over sequences, and what is watched.
         """
-        settings = self.settings
+        settings, over = self.settings, self.settings.cls_softmax
         views = two_views(
             settings.chains, input_ids, numbers, attention_mask, alphabet=self.alphabet
         )
@@ -232,18 +252,20 @@ class SelfDistillation(nn.Module):
             if self.training:
                 self._seen.append((taught.float().sum(0), len(taught)))
             teacher, teacher_logs = cls_probabilities(
-                taught, settings.teacher_temperature, self.center
+                taught, settings.teacher_temperature, self.center, over=over
             )
-        student, student_logs = cls_probabilities(said, settings.student_temperature)
-        tokens = cls_loss(student_logs, teacher)
+        student, student_logs = cls_probabilities(said, settings.student_temperature, over=over)
+        tokens = cls_loss(student_logs, teacher, over=over)
         loss = settings.alpha * letters.mean() + (1 - settings.alpha) * tokens.mean()
         with torch.no_grad():
-            same = student.argmax(1) == teacher.argmax(1)
+            axis = _AXIS[over]
+            same = student.argmax(axis) == teacher.argmax(axis)
             measures = Measures(
                 masked_loss=letters.mean(),
                 cls_loss=tokens.mean(),
-                teacher_entropy=_entropy(teacher, teacher_logs),
-                student_entropy=_entropy(student, student_logs),
+                teacher_entropy=_entropy(teacher, teacher_logs, axis),
+                student_entropy=_entropy(student, student_logs, axis),
+                most_entropy=letters.new_tensor(math.log(teacher.shape[axis])),
                 agreement=same.float().mean(),
                 spread=teacher.std(0, correction=0).mean(),
                 center_norm=self.center.square().mean().sqrt(),
@@ -277,5 +299,5 @@ class SelfDistillation(nn.Module):
         self._seen = []
 
 
-def _entropy(probabilities: Cls, logs: Cls) -> Tensor:
-    return -(probabilities * logs).sum(1).mean()
+def _entropy(probabilities: Cls, logs: Cls, axis: int) -> Tensor:
+    return -(probabilities * logs).sum(axis).mean()

@@ -1,7 +1,8 @@
 """A student and its teacher over a run: the parts of the loss, and whether the teacher collapsed.
 
 A teacher has collapsed where it says the same of every sequence: then the student learns nothing
-from it. It may do so in two ways, with all weight on one token, or with the same on all.
+from it. It may do so in two ways, with all weight on one token, or with the same on all. (Or on one
+channel, where distributions are over the channels.)
 """
 
 from __future__ import annotations
@@ -37,17 +38,19 @@ class Watch:
     """What was watched while a student learned from its teacher, each at (step, value).
 
     Attributes:
-        tokens: K, CLS tokens of a sequence.
+        choices: what a distribution is over: K tokens, or channels.
+        over: `tokens`, one distribution for each channel, or `channels`, one for each token.
         masked_loss: of the student on hidden letters, nats a letter.
-        cls_loss: between the two views at the CLS tokens, nats a channel.
-        teacher_entropy: of the teacher's distributions over the tokens, nats; log K at most.
+        cls_loss: between the two views at the CLS tokens, nats a distribution.
+        teacher_entropy: of the teacher's distributions, nats; the logarithm of `choices` at most.
         student_entropy: of the student's.
-        agreement: share of the channels in which both put most on the same token.
+        agreement: share of the distributions in which both put most on the same one.
         spread: standard deviation of the teacher's probabilities over the sequences of a batch.
         center_norm: root mean square of the centre.
     """
 
-    tokens: int
+    choices: int
+    over: str
     masked_loss: Curve
     cls_loss: Curve
     teacher_entropy: Curve
@@ -63,22 +66,23 @@ class Watch:
         Returns:
             `None` for another objective, or before the first row.
         """
-        tokens = recipe.get("cls_tokens")
         rows = [row for row in rows if row.get("kind") == "train" and "teacher_entropy" in row]
-        if tokens is None or not rows:
+        if not rows:
             return None
-        names = [f.name for f in fields(cls) if f.name != "tokens"]
-        return cls(tokens, **{name: logged(rows, name) for name in names})
+        names = [f.name for f in fields(cls) if f.name not in ("choices", "over")]
+        curves = {name: logged(rows, name) for name in names}
+        choices = round(math.exp(rows[-1]["most_entropy"]))
+        return cls(choices, recipe.get("cls_softmax") or "tokens", **curves)
 
     @property
     def most_entropy(self) -> float:
-        """Entropy of a distribution that has the same on all tokens, log K."""
-        return math.log(self.tokens)
+        """Entropy of a distribution that has the same on all choices."""
+        return math.log(self.choices)
 
     @property
     def most_spread(self) -> float:
-        """Spread of a teacher that puts all weight on one token, each as often as the others."""
-        return math.sqrt(self.tokens - 1) / self.tokens
+        """Spread of a teacher that puts all weight on one choice, each as often as the others."""
+        return math.sqrt(self.choices - 1) / self.choices
 
     @property
     def collapsed(self) -> bool | None:
@@ -106,34 +110,50 @@ class Watch:
             said = "The teacher has not collapsed: it tells sequences apart."
         return (
             f"{said} Judged by the last tenth of training, in which its distributions over the "
-            f"{self.tokens} CLS tokens differ from sequence to sequence by a standard deviation of "
-            f"{spread:.3f}, {percent(spread / self.most_spread, 0)} of the most there can be "
-            f"(below {percent(COLLAPSED, 0)} is collapse), at an entropy of {entropy:.2f} nats "
-            f"(0: one token has all; {self.most_entropy:.2f}: all tokens are alike). The student "
-            f"puts most on the teacher's first token in {percent(_at_the_end(self.agreement), 0)} "
-            f"of the channels, where chance gives {percent(1 / self.tokens, 0)}."
+            f"{self.choices} {self._choices} differ from sequence to sequence by a standard "
+            f"deviation of {spread:.3f}, {percent(spread / self.most_spread, 0)} of the most there "
+            f"can be (below {percent(COLLAPSED, 0)} is collapse), at an entropy of "
+            f"{entropy:.2f} nats "
+            f"(0: one {self.choice} has all; {self.most_entropy:.2f}: all {self.choice}s are "
+            f"alike). The student puts most on the teacher's first {self.choice} in "
+            f"{percent(_at_the_end(self.agreement), 0)} of the {self.each}s, where chance gives "
+            f"{percent(1 / self.choices, 0)}."
         )
+
+    @property
+    def choice(self) -> str:
+        """What a distribution is over, one of it."""
+        return self.over.removesuffix("s")
+
+    @property
+    def _choices(self) -> str:
+        return "CLS tokens" if self.over == "tokens" else f"{self.over} of a CLS token"
+
+    @property
+    def each(self) -> str:
+        """What has a distribution of its own."""
+        return "channel" if self.over == "tokens" else "token"
 
     def _way(self, entropy: float) -> str:
         if entropy < _NEAR_AN_END * self.most_entropy:
-            return "the same token has all weight"
+            return f"the same {self.choice} has all weight"
         if entropy > (1 - _NEAR_AN_END) * self.most_entropy:
-            return "all tokens have the same weight"
-        return "the tokens have the same weights"
+            return f"all {self.choice}s have the same weight"
+        return f"the {self.choice}s have the same weights"
 
 
 def watched(watch: Watch | None) -> list[Block]:
     """Whether the teacher has collapsed, and the curves that say so; nothing without a teacher."""
     if watch is None:
         return []
-    tokens = watch.tokens
+    one, each, most = watch.choice, watch.each, f"log {watch.choices}"
     figures = [
         learning_curves(
             {"teacher": [watch.teacher_entropy], "student": [watch.student_entropy]},
-            title="Entropy over the CLS tokens",
-            y_label="nats, mean over channels",
-            references={f"log {tokens}": watch.most_entropy, "one token": 0.0},
-            caption=f"At log {tokens} all tokens are alike; at 0 one has all weight.",
+            title="Entropy over the CLS tokens" if one == "token" else "Entropy over the channels",
+            y_label=f"nats, mean over {each}s",
+            references={most: watch.most_entropy, f"one {one}": 0.0},
+            caption=f"At {most} all {one}s are alike; at 0 one has all weight.",
         ),
         learning_curves(
             {"": [watch.spread]},
@@ -145,13 +165,13 @@ def watched(watch: Watch | None) -> list[Block]:
         learning_curves(
             {"": [watch.agreement]},
             title="Agreement of the two views",
-            y_label="share of channels with the same first token",
-            references={"chance": 1 / tokens},
+            y_label=f"share of {each}s with the same first {one}",
+            references={"chance": 1 / watch.choices},
         ),
         learning_curves(
             {"": [watch.cls_loss]},
             title="Loss between the views",
-            y_label="cross-entropy at the CLS tokens, nats a channel",
+            y_label=f"cross-entropy at the CLS tokens, nats a {each}",
         ),
         learning_curves(
             {"": [watch.center_norm]},

@@ -16,7 +16,7 @@ from helicon.files import sha256
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, Metric, ModelCard, load, save
 from helicon.models.registry import SIZES, configured
 from helicon.objectives.masked_lm import Replacement
-from helicon.objectives.self_distillation import SelfDistillation
+from helicon.objectives.self_distillation import Over, SelfDistillation
 from helicon.training.baselines import MarkovScore
 from helicon.training.devices import Precision
 from helicon.training.loop import FitResult, Task, fit
@@ -97,6 +97,7 @@ def pretrain(
     soft_weight: float | None = None,
     views: str | None = None,
     cls_tokens: int | None = None,
+    cls_softmax: Over | None = None,
     alpha: float | None = None,
     student_temperature: float | None = None,
     teacher_temperature: float | None = None,
@@ -181,6 +182,8 @@ def pretrain(
             inversion (V), point mutation, or `NoAug`. MDIT+NR if not given, MDIT+N for proteins.
         cls_tokens: self-distillation: blank tokens behind a sequence, which both networks are
             compared at; 10 if not given.
+        cls_softmax: self-distillation: what the distributions at the blank tokens are over:
+            `tokens`, as the paper says, if not given, or `channels`, as in the published code.
         alpha: self-distillation: share of the loss of hidden letters in the whole; 0.5 if not
             given.
         student_temperature: self-distillation: of the student's distributions; 0.1 if not given.

@@ -12,7 +12,7 @@ from helicon.alphabet import DNA, Alphabet
 from helicon.data.clusters import ClusterBy
 from helicon.errors import InputError
 from helicon.objectives.masked_lm import Masking, Replacement
-from helicon.objectives.self_distillation import Distillation
+from helicon.objectives.self_distillation import Distillation, Over
 from helicon.training.devices import Precision
 from helicon.training.recipe import Option, check_counts, check_run_length, from_values
 from helicon.training.schedule import Schedule
@@ -54,6 +54,7 @@ class PretrainRecipe:
     soft_weight: float | None = None
     views: str | None = None
     cls_tokens: int | None = None
+    cls_softmax: Over | None = None
     alpha: float | None = None
     student_temperature: float | None = None
     teacher_temperature: float | None = None
