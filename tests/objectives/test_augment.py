@@ -103,12 +103,17 @@ def test_the_device_draws_what_the_host_draws(operations, given_):
     chain, (sizes, left, seed) = Chain(operations), given_
     ids, mask = batch(sizes, 24, seed, left=left)
     drawn = numbers(chain, len(sizes), seed)
+    soft = one_hot(ids, 5, torch.float32)
+    given_ = ((ids, drawn, mask), (ids, drawn), (soft, drawn, mask))
+    host = [chain(*arguments) for arguments in given_]
     with pytest.MonkeyPatch.context() as patch:
-        host = chain(ids, drawn, mask), chain(ids, drawn)
+        patch.setattr(augment_chain, "_in_memory", lambda inputs: False)
+        beside = [chain(*arguments) for arguments in given_]  # numbers on the host, the batch not
         patch.setattr(augment_chain, "_on_host", lambda numbers, mask: False)
-        device = chain(ids, drawn, mask), chain(ids, drawn)
-    same(host[0], device[0])
-    same(host[1], device[1])
+        device = [chain(*arguments) for arguments in given_]
+    for one, *others in zip(host, beside, device, strict=True):
+        for other in others:
+            same(one, other)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

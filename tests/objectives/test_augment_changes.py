@@ -34,7 +34,7 @@ def view_of(ids, *operations, mask=None, alphabet=DNA, seed=0):
 
 def test_letters_by_bits_are_those_of_the_alphabets():
     ids = torch.arange(7).to(torch.int8)[None]
-    every = torch.ones(1, 1, dtype=torch.int16)
+    every = -torch.ones(1, 1, dtype=torch.int16)
     assert complement(ids, every, DNA)[0].tolist() == DNA.complement_table[:7].tolist()
     assert torch.equal(complement(ids, 0 * every, DNA), ids)
     for alphabet in (DNA, PROTEIN):

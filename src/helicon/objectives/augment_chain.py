@@ -8,11 +8,21 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int16, Integer, Shaped
+from jaxtyping import Bool, Float, Int8, Int16, Integer, Shaped
 from torch import Tensor
 
 from helicon.alphabet import DNA, Alphabet
 from helicon.models.backbone import Mask, Tokens, one_hot
+from helicon.objectives.augment_arrays import (
+    Kind,
+    Whole,
+    beside,
+    cast,
+    select,
+    taken,
+    tensor,
+    under,
+)
 from helicon.objectives.augment_letters import (
     Letters,
     Turned,
@@ -20,9 +30,8 @@ from helicon.objectives.augment_letters import (
     named,
     new_letters,
     pairing,
-    select,
 )
-from helicon.objectives.augment_random import Numbers, Whole, negative
+from helicon.objectives.augment_random import Numbers
 from helicon.objectives.augment_stage import (
     NO_TARGET,
     Change,
@@ -47,8 +56,8 @@ class View:
         targets: the letter to predict (B, L), `IGNORE` elsewhere; `None` without masking.
         places: column of the given batch from which each letter came, (B, L); L or more for a
             letter that is new.
-        turned: where a letter is the complement of the given one (not 0), (B, 1) or (B, L); `None`
-            if nowhere.
+        turned: 1 where a letter is the complement of the given one, else 0, (B, 1) or (B, L);
+            `None` if nowhere.
     """
 
     inputs: Tokens
@@ -149,15 +158,19 @@ class Chain:
         sites, turns, places = self._back(own, extent)
         soft = inputs.is_floating_point()
         letters = named(inputs, alphabet) if soft else _as_bytes(inputs)
-        written = negative(extent.width - 1 - places).to(torch.int8) if soft else None
+        if extent.device is None:
+            letters = letters.numpy()
+        written = ~under(places, extent.width) if soft else None
         draft = Draft(self._read(letters, places, sites, alphabet), written, alphabet)
         turned = self._change(draft, sites, turns)
+        came = tensor(places)
+        turned = None if turned is None else tensor(turned)
         return View(
-            inputs=_rendered(draft, inputs, places, turned),
+            inputs=_rendered(draft, inputs, came, turned),
             mask=mask,
             targets=None if draft.targets is None else _targets(draft.targets),
-            places=places.expand(inputs.shape[:2]),
-            turned=turned,
+            places=came if len(came) == len(inputs) else came.expand(inputs.shape[:2]),
+            turned=None if turned is None else turned.neg(),
         )
 
     def _back(
@@ -195,9 +208,9 @@ class Chain:
         table = [letters]
         for operation, site in zip(self.operations, sites, strict=True):
             if isinstance(operation, Move) and operation.new:
-                new = site.extent.batch(new_letters(site.numbers[:, 2:], operation.new, alphabet))
-                table.append(new.to(torch.int8))
-        return (torch.cat(table, 1) if len(table) > 1 else letters).gather(1, places.long())
+                new = new_letters(site.numbers[:, 2:], operation.new, alphabet)
+                table.append(site.extent.batch(cast(new, "int8")))
+        return taken(beside(table) if len(table) > 1 else letters, places)
 
     def _change(self, draft: Draft, sites: list[Site], turns: list[Turned | None]) -> Turned | None:
         """Make the changes in order, complements in between, and give all complements together."""
@@ -215,11 +228,12 @@ class Chain:
 
 
 @lru_cache(maxsize=64)
-def _columns(width: int, kind: torch.dtype, device: torch.device) -> Places:
-    return torch.arange(width, dtype=kind, device=device)[None]
+def _columns(width: int, kind: Kind, device: torch.device | None) -> Places:
+    columns = np.arange(width, dtype=kind)[None]
+    return columns if device is None else torch.from_numpy(columns).to(device)
 
 
-def _as_bytes(ids: Integer[Tensor, "batch length"]) -> Letters:
+def _as_bytes(ids: Integer[Tensor, "batch length"]) -> Int8[Tensor, "batch length"]:
     return ids.view(torch.int8) if ids.dtype == torch.uint8 else ids.to(torch.int8)
 
 
@@ -228,12 +242,18 @@ def _on_host(numbers: Numbers, mask: Mask | None) -> bool:
     return numbers.device.type == "cpu" and (mask is None or mask.device.type == "cpu")
 
 
+def _in_memory(inputs: Tokens) -> bool:
+    """Whether the batch is on the host too, where places are then computed."""
+    return inputs.device.type == "cpu"
+
+
 def _extent(inputs: Tokens, mask: Mask | None, new: int, *, host: bool) -> Extent:
     """Where the sequences lie, told by arrays of the host or by tensors."""
     width = inputs.shape[1]
-    kind = torch.int16 if width + 2 * new < 2**15 else torch.int32
+    kind: Kind = "int16" if width + 2 * new < 2**15 else "int32"
+    device = None if host and _in_memory(inputs) else inputs.device
     if mask is None:
-        return Extent(0, width, width, real=None, kind=kind, device=inputs.device)
+        return Extent(0, width, width, real=None, kind=kind, device=device)
     first: Whole
     if host:
         at = mask.numpy()
@@ -243,34 +263,47 @@ def _extent(inputs: Tokens, mask: Mask | None, new: int, *, host: bool) -> Exten
         size = mask.sum(1, keepdim=True)
         first = (width - size) * ~mask[:, :1]
         end = first + size
-    return Extent(first, end, width, real=mask.to(kind), kind=kind, device=inputs.device)
+    real = mask if device is None else mask.to(device)
+    at_letters = -cast(real.numpy().view(np.int8) if device is None else real, kind)
+    return Extent(first, end, width, real=at_letters, kind=kind, device=device)
 
 
 def _targets(targets: Letters) -> Int16[Tensor, "batch length"]:
-    return select(negative(NO_TARGET - 1 - targets), IGNORE, targets).to(torch.int16)
+    return tensor(cast(select(under(targets, NO_TARGET), targets, IGNORE), "int16"))
 
 
-def _rendered(draft: Draft, inputs: Tokens, places: Places, turned: Turned | None) -> Tokens:
+def _rendered(
+    draft: Draft,
+    inputs: Tokens,
+    places: Integer[Tensor, "#batch length"],
+    turned: Integer[Tensor, "batch _"] | None,
+) -> Tokens:
     """What the network gets: ids, or soft rows."""
+    ids = tensor(draft.letters)
     if inputs.is_floating_point():
         found = _soft_rows(draft, inputs, places, turned)
     elif draft.noise is None:
-        ids = draft.letters
         return ids.view(torch.uint8) if inputs.dtype == torch.uint8 else ids.to(inputs.dtype)
     else:
-        found = _letter_rows(draft, torch.float32).index_select(0, draft.letters.int().view(-1))
-    found = found.view(*draft.letters.shape, draft.alphabet.size)
+        rows = _letter_rows(draft.alphabet, torch.float32, ids.device)
+        found = rows.index_select(0, ids.int().view(-1))
+    found = found.view(*ids.shape, draft.alphabet.size)
     return found if draft.noise is None else found.add_(draft.noise)
 
 
-def _letter_rows(draft: Draft, kind: torch.dtype) -> Float[Tensor, "ids letters"]:
-    """The soft row of every id of the alphabet."""
-    ids = torch.arange(len(draft.alphabet.vocabulary), device=draft.letters.device)
-    return one_hot(ids[None], draft.alphabet.size, kind)[0]
+def _letter_rows(
+    alphabet: Alphabet, kind: torch.dtype, device: torch.device
+) -> Float[Tensor, "ids letters"]:
+    """The soft row of every id of an alphabet."""
+    ids = torch.arange(len(alphabet.vocabulary), device=device)
+    return one_hot(ids[None], alphabet.size, kind)[0]
 
 
 def _soft_rows(
-    draft: Draft, inputs: Tokens, places: Places, turned: Turned | None
+    draft: Draft,
+    inputs: Tokens,
+    places: Integer[Tensor, "#batch length"],
+    turned: Integer[Tensor, "batch _"] | None,
 ) -> Float[Tensor, "positions letters"]:
     """Rows given, and those of letters that were written, all read from one table."""
     assert draft.written is not None
@@ -280,9 +313,9 @@ def _soft_rows(
     index = places.clamp(max=width - 1) + starts[:, None]
     if turned is not None:
         tables.append(complemented_columns(inputs, draft.alphabet))
-        index = index + turned.to(torch.int32) * (rows * width)
-    letters = draft.letters.to(torch.int32) + len(tables) * rows * width
-    index = select(draft.written.to(torch.int32), letters, index)
-    tables.append(_letter_rows(draft, inputs.dtype))
+        index = index + (turned.to(torch.int32) & (rows * width))
+    letters = tensor(draft.letters).to(torch.int32) + len(tables) * rows * width
+    index = select(tensor(draft.written).to(torch.int32), letters, index)
+    tables.append(_letter_rows(draft.alphabet, inputs.dtype, inputs.device))
     table = torch.cat([part.reshape(-1, size) for part in tables])
     return table.index_select(0, index.view(-1))

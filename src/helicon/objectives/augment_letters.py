@@ -5,24 +5,20 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float, Integer, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from helicon.alphabet import ALPHABETS, Alphabet
 from helicon.errors import InputError
-from helicon.objectives.augment_random import Whole, lanes, negative, spread
+from helicon.objectives.augment_arrays import Whole, cast, negative, under
+from helicon.objectives.augment_random import lanes, spread
 
-#: Letters of a batch, int8.
-Letters = Integer[Tensor, "batch length"]
-#: -1 where something holds and 0 elsewhere, int8.
-Bits = Integer[Tensor, "#batch length"]
-#: 1 where a letter is read as its complement and 0 elsewhere.
-Turned = Integer[Tensor, "batch #length"]
-
-
-def select(mask: Tensor, yes: Tensor | int, no: Tensor) -> Tensor:
-    """What `where` gives, of whole numbers of the mask's type; the mask is -1 or 0."""
-    return (no ^ yes).bitwise_and_(mask).bitwise_xor_(no)
+#: Letters of a batch, (B, L) of int8.
+Letters = Whole
+#: -1 where something holds and 0 elsewhere, (B, L) or (1, L) of int8.
+Bits = Whole
+#: -1 where a letter is read as its complement and 0 elsewhere, (B, L) or (B, 1).
+Turned = Whole
 
 
 def gaps(alphabet: Alphabet) -> tuple[int, tuple[int, ...]]:
@@ -40,9 +36,9 @@ def _gaps(name: str) -> tuple[int, tuple[int, ...]]:
 def certain(letters: Letters, alphabet: Alphabet) -> Bits:
     """Where a letter stands for one residue."""
     count, others = gaps(alphabet)
-    found = negative(letters - count)
+    found = under(letters, count)
     for other in others:
-        found &= ~negative((letters ^ other) - 1)
+        found &= ~under(letters ^ other, 1)
     return found
 
 
@@ -50,23 +46,21 @@ def new_letters(numbers: Whole, count: int, alphabet: Alphabet) -> Whole:
     """Certain residues drawn evenly, `count` for each sequence, as whole numbers of 64 bits."""
     drawn = lanes(numbers, count, len(alphabet.real))
     for other in gaps(alphabet)[1]:
-        drawn = drawn + 1 + ((drawn - other) >> 63)
+        drawn = drawn + 1 + negative(drawn - other)
     return drawn
 
 
-def residues(bits: Integer[Tensor, "batch length"], alphabet: Alphabet) -> Letters:
+def residues(bits: Whole, alphabet: Alphabet) -> Letters:
     """A certain residue for every place, drawn evenly by its hash."""
     return _past_gaps(spread(bits, len(alphabet.real)), alphabet)
 
 
-def other_residues(
-    letters: Letters, bits: Integer[Tensor, "batch length"], alphabet: Alphabet
-) -> Letters:
+def other_residues(letters: Letters, bits: Whole, alphabet: Alphabet) -> Letters:
     """For every certain letter another certain residue, drawn evenly by the place's hash."""
     drawn = spread(bits, len(alphabet.real) - 1)
-    rank = letters.clone()
+    rank = letters
     for other in gaps(alphabet)[1]:
-        rank -= 1 + negative(letters - other)
+        rank = rank - 1 - negative(letters - other)
     drawn += 1 + negative(drawn - rank)
     return _past_gaps(drawn, alphabet)
 
@@ -81,7 +75,7 @@ def _past_gaps(ranks: Letters, alphabet: Alphabet) -> Letters:
 def complement(letters: Letters, turned: Turned, alphabet: Alphabet) -> Letters:
     """Complement letters where they are turned; ids that pair with none stay."""
     count, swap = pairing(alphabet)
-    return negative(letters - count).bitwise_and_(turned.to(torch.int8) * swap) ^ letters
+    return letters ^ (under(letters, count) & cast(turned, "int8") & swap)
 
 
 def pairing(alphabet: Alphabet) -> tuple[int, int]:

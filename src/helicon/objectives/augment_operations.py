@@ -4,25 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from helicon.errors import InputError
-from helicon.objectives.augment_letters import (
-    Turned,
-    certain,
-    other_residues,
-    residues,
-    select,
-)
-from helicon.objectives.augment_random import (
-    LETTERS_A_NUMBER,
-    below,
-    gaussian,
-    level,
-    negative,
-    positive,
-    under,
-)
+from helicon.objectives.augment_arrays import cast, negative, select, under
+from helicon.objectives.augment_letters import Turned, certain, other_residues, residues
+from helicon.objectives.augment_random import LETTERS_A_NUMBER, below, gaussian, level, lowest
 from helicon.objectives.augment_stage import NO_TARGET, Change, Draft, Move, Places, Site
 
 
@@ -64,7 +49,8 @@ class Translocation(_Stretched):
         shift = length * right % (size | (size == 0))
         to = site.places - extent.place(shift)
         wrapped = negative(to if extent.real is None else to - extent.place(extent.first))
-        to -= wrapped.mul_(extent.place(size))
+        wrapped &= extent.place(size)
+        to += wrapped
         return site.moved(to), None
 
 
@@ -96,9 +82,12 @@ class Deletion(_Growing):
         """See `Move`."""
         extent, end = site.extent, site.extent.place(site.extent.end)
         start, length = extent.stretch(site.numbers, self.shortest, self.longest)
-        to = positive(site.places - extent.place(start - 1)) * extent.place(length)
+        to = negative(extent.place(start - 1) - site.places)
+        to &= extent.place(length)
         to += site.places
-        to += positive(to - (end - 1)) * (site.base - end)
+        over = negative(end - 1 - to)
+        over &= site.base - end
+        to += over
         return site.moved(to), None
 
 
@@ -115,11 +104,14 @@ class Insertion(_Growing):
         """See `Move`."""
         extent = site.extent
         start, length = extent.stretch(site.numbers, self.shortest, self.longest)
-        inside = site.places - extent.place(start - 1)
-        behind = positive(inside - extent.place(length))
-        to = positive(inside) * extent.place(site.base - start)
-        to -= behind * extent.place(site.base - start + length)
-        return site.moved(to.add_(site.places)), None
+        before = extent.place(start - 1) - site.places
+        to = negative(before)
+        to &= extent.place(site.base - start)
+        behind = negative(before + extent.place(length))
+        behind &= extent.place(site.base - start + length)
+        to -= behind
+        to += site.places
+        return site.moved(to), None
 
 
 @dataclass(frozen=True)
@@ -145,10 +137,13 @@ class Inversion(_Stretched):
         """See `Move`."""
         extent, places = site.extent, site.places
         start, length = extent.stretch(site.numbers, self.shortest, self.longest)
-        inside = places - extent.place(start - 1)
-        behind = positive(inside - extent.place(length))
-        turned = positive(inside) - behind
-        return places + (extent.place(2 * start + length - 1) - 2 * places) * turned, turned
+        before = extent.place(start - 1) - places
+        turned = negative(before)
+        turned ^= negative(before + extent.place(length))
+        to = extent.place(2 * start + length - 1) - 2 * places
+        to &= turned
+        to += places
+        return to, turned
 
 
 @dataclass(frozen=True)
@@ -173,10 +168,10 @@ class ReverseComplement(Move):
         """See `Move`."""
         extent = site.extent
         high = site.numbers >> 32
-        turned = extent.batch(-((high - round(self.probability * 2**31)) >> 63))
-        far = extent.place(extent.end + extent.first - 1) - 2 * site.places
-        to = far * turned + site.places
-        return site.moved(to), turned if site.here is None else turned * site.here
+        turned = extent.place(negative(high - round(self.probability * 2**31)))
+        to = (extent.place(extent.end + extent.first - 1) - 2 * site.places) & turned
+        to += site.places
+        return site.moved(to), turned if site.here is None else turned & site.here
 
 
 @dataclass(frozen=True)
@@ -195,7 +190,7 @@ class PointMutation(Change):
     def change(self, draft: Draft, site: Site) -> None:
         """See `Change`."""
         bits = site.hashes()
-        mutated = under(level(bits), self.rate) & certain(draft.letters, draft.alphabet)
+        mutated = lowest(level(bits), self.rate) & certain(draft.letters, draft.alphabet)
         if site.found is not None:
             mutated &= site.found
         draft.write(mutated, other_residues(draft.letters, bits, draft.alphabet))
@@ -219,7 +214,7 @@ class GaussianNoise(Change):
         """See `Change`."""
         bits = site.hashes()
         if site.here is not None:
-            bits |= site.here - 1
+            bits |= ~cast(site.here, "int32")
         noise = gaussian(bits, draft.alphabet.size, self.deviation)
         draft.noise = noise if draft.noise is None else draft.noise + noise
 
@@ -248,19 +243,19 @@ class RandomMasking(Change):
         """See `Change`."""
         bits, letters = site.hashes(), draft.letters
         levels = level(bits)
-        chosen = under(levels, self.rate) & certain(letters, draft.alphabet)
+        chosen = lowest(levels, self.rate) & certain(letters, draft.alphabet)
         if site.found is not None:
             chosen &= site.found
-        if draft.targets is None:
-            draft.targets = torch.full_like(letters, NO_TARGET)
-        else:
-            chosen &= negative(NO_TARGET - 1 - draft.targets)
-        draft.targets = select(chosen, letters, draft.targets)
+        if draft.targets is not None:
+            chosen &= ~under(draft.targets, NO_TARGET)
+        draft.targets = select(
+            chosen, letters, NO_TARGET if draft.targets is None else draft.targets
+        )
         # One number decides all: of the chosen the lowest are swapped, the highest kept.
-        swapped = under(levels, self.rate * self.swapped) & chosen
-        hidden = under(levels, self.rate * (1 - self.kept)) & chosen
-        masks = torch.full_like(letters, draft.alphabet.mask_id)
-        draft.write(hidden, select(swapped, residues(bits, draft.alphabet), masks))
+        swapped = lowest(levels, self.rate * self.swapped) & chosen
+        hidden = lowest(levels, self.rate * (1 - self.kept)) & chosen
+        new = select(swapped, residues(bits, draft.alphabet), draft.alphabet.mask_id)
+        draft.write(hidden, new)
 
 
 def check_shares(name: str, *shares: float) -> None:

@@ -7,19 +7,16 @@ and a GPU make the same choices.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from helicon.objectives.augment_arrays import Whole, cast, logical, negative, tensor, under
+
 #: Random numbers of the sequences of a batch: of each, so many as its chain says, below 2**63.
 Numbers = Integer[Tensor, "batch numbers"]
-#: Whole numbers of 64 bits of each sequence, (B, n), or one number for all: arrays where they are
-#: known on the host (its arithmetic has a tenth of the overhead), else tensors. Both are used with
-#: operators alone, which are the same.
-Whole = Any
 
 _LOW_31 = 2**31 - 1
 #: Bits of a random number that make a letter, and how many letters a number makes.
@@ -50,7 +47,7 @@ def below(numbers: Whole, bound: Whole) -> Whole:
 def lesser(a: Whole, b: Whole) -> Whole:
     """The lesser of two whole numbers."""
     more = b - a
-    return a + (more & (more >> 63))
+    return a + (more & negative(more))
 
 
 def lanes(numbers: Whole, count: int, bound: int) -> Whole:
@@ -71,67 +68,50 @@ def _shifts(numbers: Whole) -> Whole:
     return shifts if isinstance(numbers, np.ndarray) else torch.from_numpy(shifts).to(numbers)
 
 
-def negative(x: Integer[Tensor, "*shape"]) -> Integer[Tensor, "*shape"]:
-    """All bits set (-1) where a number is below 0, none elsewhere.
-
-    Such masks select by `&`, which a CPU does four to ten times as fast as comparing and `where`.
-    """
-    return x.clamp(-1, 0)
-
-
-def positive(x: Integer[Tensor, "*shape"]) -> Integer[Tensor, "*shape"]:
-    """1 where a number is above 0, 0 elsewhere."""
-    return x.clamp(0, 1)
-
-
-def hashed(
-    numbers: Integer[Tensor, "batch 1"], places: Integer[Tensor, "#batch places"]
-) -> Integer[Tensor, "batch places"]:
+def hashed(numbers: Whole, places: Whole) -> Whole:
     """32 random bits for places of sequences, as int32.
 
     Two rounds of multiplying and folding (the constants are those of Wellons' `lowbias32`), with
     one half of the row's number before and the other between them.
 
     Args:
-        numbers: one random number a row.
-        places: not negative.
+        numbers: one random number a row, (B, 1).
+        places: not negative, (B, n) or (1, n).
     """
-    x = places.to(torch.int32) * -1640531527 + numbers.to(torch.int32)
-    x ^= (x >> 16).bitwise_and_(0xFFFF)
+    x = cast(places, "int32") * -1640531527 + cast(numbers, "int32")
+    x ^= logical(x, 16)
     x *= 0x7FEB352D
-    x ^= (numbers >> 32).to(torch.int32)
-    x ^= (x >> 15).bitwise_and_(0x1FFFF)
+    x ^= cast(numbers >> 32, "int32")
+    x ^= logical(x, 15)
     x *= -2073319797
-    x ^= (x >> 16).bitwise_and_(0xFFFF)
+    x ^= logical(x, 16)
     return x
 
 
-def level(bits: Integer[Tensor, "batch places"]) -> Integer[Tensor, "batch places"]:
-    """An even number from 0 to below 2**31 of each place's 32 bits; see `under`."""
+def level(bits: Whole) -> Whole:
+    """An even number from 0 to below 2**31 of each place's 32 bits; see `lowest`."""
     return bits & _LOW_31
 
 
-def under(levels: Integer[Tensor, "batch places"], share: float) -> Integer[Tensor, "batch places"]:
+def lowest(levels: Whole, share: float) -> Whole:
     """-1 where a level is in the lowest share of all, 0 elsewhere, as int8."""
-    return negative(levels - round(share * _LOW_31)).to(torch.int8)
+    return under(levels, round(share * _LOW_31))
 
 
-def spread(bits: Integer[Tensor, "batch places"], bound: int) -> Integer[Tensor, "batch places"]:
+def spread(bits: Whole, bound: int) -> Whole:
     """Whole numbers from 0 to below a bound of at most 127, by the lowest 16 bits, as int8."""
-    return (bits & 0xFFFF).mul_(bound).bitwise_right_shift_(16).to(torch.int8)
+    return cast((bits & 0xFFFF) * bound >> 16, "int8")
 
 
-def gaussian(
-    bits: Integer[Tensor, "batch places"], columns: int, deviation: float
-) -> Float[Tensor, "batch places columns"]:
+def gaussian(bits: Whole, columns: int, deviation: float) -> Float[Tensor, "batch places columns"]:
     """Gaussian vectors, one a place, chosen by its upper 16 bits; zeros for `bits` of -1.
 
     Each is one of 65,536 vectors drawn once: looking up costs a third of computing them, and gives
     the same on every device. The marginals have mean 0, the variance wanted and no odd moments.
     """
-    bank = _bank(columns, deviation, bits.device)
-    rows = (bits >> 16).bitwise_and_(0xFFFF).view(-1)
-    return bank.index_select(0, rows).view(*bits.shape, columns)
+    rows = tensor(logical(bits, 16))
+    bank = _bank(columns, deviation, rows.device)
+    return bank.index_select(0, rows.reshape(-1)).view(*rows.shape, columns)
 
 
 @lru_cache(maxsize=8)

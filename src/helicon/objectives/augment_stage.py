@@ -15,15 +15,16 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 from torch import Tensor
 
 from helicon.alphabet import Alphabet
-from helicon.objectives.augment_letters import Bits, Letters, Turned, complement, select
-from helicon.objectives.augment_random import Whole, below, hashed, lesser, positive
+from helicon.objectives.augment_arrays import Kind, Whole, cast, negative, select, tensor
+from helicon.objectives.augment_letters import Bits, Letters, Turned, complement
+from helicon.objectives.augment_random import below, hashed, lesser
 
-#: Columns of the input; see `Site.places`.
-Places = Integer[Tensor, "#batch length"]
+#: Columns of the input, (B, L) or (1, L); see `Site.places`.
+Places = Whole
 
 #: Target of a position that is not to be predicted, while a view is made.
 NO_TARGET = 100
@@ -37,17 +38,17 @@ class Extent:
         first: column of the first letter, (B, 1), or 0 where there is no padding.
         end: column behind the last one, likewise.
         width: columns of a row.
-        real: 1 at letters and 0 at padding, (B, L); `None` where there is no padding.
+        real: -1 at letters and 0 at padding, (B, L); `None` where there is no padding.
         kind: type of places, int16 where that is wide enough.
-        device: where the batch is.
+        device: where places are computed; `None`: on the host, in arrays.
     """
 
     first: Whole
     end: Whole
     width: int
     real: Places | None
-    kind: torch.dtype
-    device: torch.device
+    kind: Kind
+    device: torch.device | None
 
     def stretch(self, numbers: Whole, shortest: int, longest: int) -> tuple[Whole, Whole]:
         """Draw a stretch of each sequence, by its first two numbers: first column and length."""
@@ -55,16 +56,15 @@ class Extent:
         length = lesser(below(numbers[:, :1], longest - shortest + 1) + shortest, size)
         return below(numbers[:, 1:2], size - length + 1) + self.first, length
 
-    def place(self, numbers: Whole) -> Tensor | int:
+    def place(self, numbers: Whole) -> Whole:
         """`batch` of numbers of each sequence; one for all stays what it is."""
-        return numbers if isinstance(numbers, int) else self.batch(numbers)
+        return numbers if isinstance(numbers, int) else self.batch(cast(numbers, self.kind))
 
-    def batch(self, numbers: Whole) -> Integer[Tensor, "batch n"]:
-        """Numbers (B, n) as a tensor of the type and on the device of places."""
-        if isinstance(numbers, np.ndarray):
-            kind = np.int16 if self.kind == torch.int16 else np.int32
-            return torch.from_numpy(numbers.astype(kind)).to(self.device)
-        return numbers.to(self.kind)
+    def batch(self, numbers: Whole) -> Whole:
+        """Numbers (B, n) of the host or of the device, where places are computed."""
+        if self.device is not None and isinstance(numbers, np.ndarray):
+            return torch.from_numpy(numbers).to(self.device)
+        return numbers
 
 
 @dataclass(eq=False)
@@ -89,29 +89,27 @@ class Site:
 
     @cached_property
     def here(self) -> Places | None:
-        """1 where there is a letter that the operation finds, else 0; `None` if everywhere."""
+        """-1 where there is a letter that the operation finds, else 0; `None` if everywhere."""
         if not self.grown:
             return self.extent.real
-        old = positive(self.extent.width - self.places)
-        return old if self.extent.real is None else old * self.extent.real
+        old = negative(self.places - self.extent.width)
+        return old if self.extent.real is None else old & self.extent.real
 
     @property
     def found(self) -> Bits | None:
         """`here` as a mask for letters."""
-        return None if self.here is None else self.here.neg().to(torch.int8)
+        return None if self.here is None else cast(self.here, "int8")
 
-    def moved(self, to: Integer[Tensor, "batch length"]) -> Places:
+    def moved(self, to: Places) -> Places:
         """New places where there is a letter, and the old ones elsewhere."""
-        return to if self.here is None else self.places + (to - self.places) * self.here
+        return to if self.here is None else select(self.here, to, self.places)
 
-    def hashes(self) -> Integer[Tensor, "batch length"]:
+    def hashes(self) -> Whole:
         """32 random bits of every letter, the same whichever side padding is on."""
-        numbers, places = self.numbers[:, :1], self.places
+        places = self.places
         if self.extent.real is not None:
             places = places - self.extent.place(self.extent.first)
-        if isinstance(numbers, np.ndarray):
-            numbers = torch.from_numpy(numbers).to(self.extent.device)
-        return hashed(numbers, places)
+        return hashed(self.extent.batch(self.numbers[:, :1]), places)
 
 
 @dataclass(eq=False)
@@ -146,7 +144,7 @@ class Draft:
         if self.written is not None:
             self.written = self.written | where
         if self.noise is not None:
-            self.noise.masked_fill_(where.bool()[:, :, None], 0)
+            self.noise.masked_fill_(tensor(where).bool()[:, :, None], 0)
 
 
 @dataclass(frozen=True)
