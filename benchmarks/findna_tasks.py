@@ -51,7 +51,6 @@ from findna_common import (
     LENGTH,
     NETWORKS,
     SETS,
-    SHORT,
     USUAL,
     Files,
     Network,
@@ -75,8 +74,10 @@ PRETRAIN_RATES = (1e-3, 4e-3)
 TRIAL = 0.1
 #: Ways of self-distillation, by name: the softmax at the blank tokens, and alpha.
 WAYS: dict[str, tuple[Over, float]] = {
-    f"{over} {alpha:g}": (over, alpha)
-    for over, alpha in (("tokens", 0.5), ("tokens", 0.98), ("channels", 0.5), ("channels", 0.98))
+    "tokens 0.5": ("tokens", 0.5),
+    "tokens 0.98": ("tokens", 0.98),
+    "channels 0.5": ("channels", 0.5),
+    "channels 0.98": ("channels", 0.98),
 }
 #: Rounds in which the speeds are measured, and steps of each.
 PACE_ROUNDS, PACE_STEPS = 3, 16
@@ -416,7 +417,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(USUAL), help="to probe")
     parser.add_argument(
-        "--tuned", nargs="+", choices=SETS, default=list(SHORT), help="to fine-tune on"
+        "--tuned", nargs="+", choices=SETS, default=list(USUAL), help="to fine-tune on"
     )
     parser.add_argument("--size", choices=NETWORKS, default="115k", help="values of a network")
     parser.add_argument("--genome", choices=GENOMES, default="yeast-r64")

@@ -1,5 +1,6 @@
 """ChordMixer against a plain transcription and the authors' numbers, and its promises."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -196,13 +197,35 @@ def test_one_layer_of_the_published_kind_sees_everything():
         assert seen(model, 50, position) == list(range(50))
 
 
+@pytest.mark.parametrize("length", [1, 7, 19, 20, 33])
+def test_a_short_sequence_stands_on_the_circle_of_pretraining(length: int):
+    model, plain = network(circle=20), network()
+    ids = letters(model, 2, length)
+    whole = torch.cat([ids, torch.full((2, max(0, 20 - length)), DNA.mask_id)], dim=1)
+    for layer in (None, 0, 1):
+        wanted = plain(whole, None, layer)[:, :length]
+        torch.testing.assert_close(model(ids, None, layer), wanted)
+    soft = torch.rand(2, length, 5)
+    rows = torch.cat([soft, torch.zeros(2, max(0, 20 - length), 5)], dim=1)
+    torch.testing.assert_close(model(soft), plain(rows)[:, :length])
+
+
+def test_what_stands_before_a_letter_is_heard_of_around_the_circle_alone():
+    """The reason for a circle of one length: the neighbour before is the whole circle ahead."""
+    config = ChordMixerConfig(group=1, layers=1, hidden=8, circle=64).for_length(64)
+    one_way = ChordMixer(dataclasses.replace(config, circle=0, wrap=False)).double()
+    assert seen(one_way, 10, 5) == [5, 6, 7, 8, 9]
+    model = ChordMixer(config).double()
+    assert seen(model, 10, 5) == list(range(10))
+
+
 # ---------------------------------------------------------------- padding
 
 
 @pytest.mark.parametrize("place", ["left", "right", "both", "inside"])
-@pytest.mark.parametrize("wrap", [True, False])
-def test_padding_never_changes_a_real_position(wrap: bool, place: str):
-    model = network(wrap=wrap)
+@pytest.mark.parametrize(("wrap", "circle"), [(True, 0), (True, 45), (True, 80), (False, 0)])
+def test_padding_never_changes_a_real_position(wrap: bool, circle: int, place: str):
+    model = network(wrap=wrap, circle=circle)
     lengths, total = [61, 1, 23, 40], 61
     sequences = [letters(model, 1, n) for n in lengths]
     padded = letters(model, 4, total)  # letters where the padding is: the mask alone hides them
@@ -321,6 +344,8 @@ def test_bfloat16_autocast_keeps_the_residual_stream_in_float32(norm: str):
         ({"layers": 0}, "layers must be at least 1, not 0"),
         ({"blocks": 0}, "blocks must be at least 1, not 0"),
         ({"hidden": 0}, "hidden must be at least 1, not 0"),
+        ({"circle": -1}, "circle is at least 0, and 0 without wrap, not -1"),
+        ({"circle": 9, "wrap": False}, "circle is at least 0, and 0 without wrap, not 9"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), not 1.0"),
     ],
 )

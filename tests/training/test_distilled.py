@@ -58,6 +58,7 @@ def test_a_run_holds_teacher_and_student(fasta, tmp_path):
     result = run(fasta, out, teacher_momentum=0.5, lr=0.01, steps=40)
     teacher, student = load(out), load(out / "student")
     assert teacher.config.cls_tokens == student.config.cls_tokens == 4
+    assert teacher.backbone.config.circle == student.backbone.config.circle == 64 + 4
     assert result.student.model == out / "student"
     assert result.student.test["loss"] != result.test["loss"]
     assert result.parameters == sum(p.numel() for p in teacher.parameters())

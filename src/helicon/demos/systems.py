@@ -81,8 +81,9 @@ def _short_run(steps: int) -> str:
     )
 
 
-#: Sequences are circles to it: it has no receptive field, and reads windows whole. A context of an
-#: eighth makes the windows of training and the tiles of measuring circles of one length.
+#: Sequences are circles to it: it has no receptive field, and reads windows whole. With a context
+#: of an eighth, the windows of fine-tuning, the tiles of measuring and those of pretraining with
+#: their CLS tokens are circles of one length, 640: on another one neighbours would be strangers.
 FINDNA = System(
     name="FinDNA",
     model="findna-tiny",
@@ -92,7 +93,7 @@ FINDNA = System(
     pretraining={
         "objective": "self-distillation",
         **_SHORT,
-        "length": 512,
+        "length": 630,
         "batch_size": 8,
         "lr": 4e-3,
     },

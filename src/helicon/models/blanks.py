@@ -30,8 +30,7 @@ def with_blanks(
         They stand before padding that is behind the sequence. Then the mask, in which they are
         real; and their columns (B, count), for `at_blanks`.
     """
-    symbol = torch.tensor([[alphabet.mask_id]], device=x.device)
-    blank = one_hot(symbol, alphabet.size, x.dtype) if x.is_floating_point() else symbol.to(x.dtype)
+    blank = _blank(x, alphabet)
     longer = torch.cat([x, blank.expand(len(x), count, *x.shape[2:])], dim=1)
     steps = torch.arange(count, device=x.device)
     if mask is None:
@@ -43,6 +42,40 @@ def with_blanks(
     where = blanks if x.ndim == 2 else blanks[:, :, None]
     grown = torch.cat([mask, mask.new_zeros(len(x), count)], dim=1)
     return torch.where(where, blank, longer), grown | blanks, columns
+
+
+def made_up(
+    x: Tokens, mask: Mask | None, length: int, alphabet: Alphabet
+) -> tuple[Tokens, Mask | None]:
+    """Follow shorter sequences by blank tokens, so that each has `length` real positions or more.
+
+    Args:
+        x: token ids (B, L), or soft rows (B, L, V).
+        mask: true at real positions, (B, L); `None` where all are.
+        length: 0 for none.
+        alphabet: what the ids or columns mean.
+
+    Returns:
+        The sequences and their mask, as many columns wider as the shortest one needs.
+    """
+    if mask is None:
+        count = max(0, length - x.shape[1])
+        new = None
+    else:
+        short = (length - mask.sum(1, keepdim=True)).clamp(min=0) if length else None
+        count = 0 if short is None or not len(mask) else int(short.max())
+        new = None if short is None else torch.arange(count, device=x.device) < short
+    if not count:
+        return x, mask
+    blank = _blank(x, alphabet).expand(len(x), count, *x.shape[2:])
+    grown = None if mask is None or new is None else torch.cat([mask, new], dim=1)
+    return torch.cat([x, blank], dim=1), grown
+
+
+def _blank(x: Tokens, alphabet: Alphabet) -> Tokens:
+    """The blank token: the mask symbol, or its soft row."""
+    symbol = torch.tensor([[alphabet.mask_id]], device=x.device)
+    return one_hot(symbol, alphabet.size, x.dtype) if x.is_floating_point() else symbol.to(x.dtype)
 
 
 def at_blanks(features: Features, columns: Integer[Tensor, "batch count"]) -> Features:

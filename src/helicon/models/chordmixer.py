@@ -20,6 +20,13 @@ published code counts both anew for each task's length, which gives most channel
 The circle is that of the real positions: padding is left out of it, wherever it stands, so a
 sequence in a batch is what it is alone. All that padded positions hold stays with them.
 
+All shifts go one way: what stands before a position is heard of only around the circle, by the
+length of the circle less the distance. On a circle of another length a trained network therefore
+takes a letter from far away for its neighbour, and predicts no better than chance. So the length of
+the circle belongs to the model too (`circle`): a shorter sequence is followed by blank positions up
+to it, as in pretraining by the CLS tokens, and every channel hears of the same neighbours as then.
+A longer sequence closes to a circle of its own; it is better read in windows of the model's length.
+
 Without the wrap (`wrap=False`) nothing comes from beyond the end. Then what a position sees has an
 end too: a genome can be cut in tiles, whose halos make them exact. That is not the published
 network.
@@ -38,6 +45,7 @@ from torch import Tensor, nn
 
 from helicon.errors import InputError
 from helicon.models.backbone import Backbone, Features, Mask, Tokens, one_hot
+from helicon.models.blanks import made_up
 
 #: Position that every group of every position takes from, by place in its sequence.
 Places = Integer[Tensor, "rows length groups"]
@@ -57,6 +65,8 @@ class ChordMixerConfig:
         norm: layer normalisation: `none`, as published; `pre`, of what a perceptron reads, and of
             the network's output; or `post`, after each addition, as in the ChordMixer of 2023.
         wrap: whether a sequence is a circle; else nothing comes from beyond its end.
+        circle: positions of the circle at least; a shorter sequence is followed by blank ones. 0:
+            as many as a sequence has. Pretraining sets it to its own length, CLS tokens included.
         dropout: probability, on a perceptron's hidden values and on its output.
     """
 
@@ -68,6 +78,7 @@ class ChordMixerConfig:
     hidden: int = 512
     norm: Literal["none", "pre", "post"] = "none"
     wrap: bool = True
+    circle: int = 0
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -77,6 +88,10 @@ class ChordMixerConfig:
                 raise InputError(
                     f"ChordMixer: {name} must be at least {lowest}, not {getattr(self, name)}"
                 )
+        if self.circle < 0 or (self.circle and not self.wrap):
+            raise InputError(
+                f"ChordMixer: circle is at least 0, and 0 without wrap, not {self.circle}"
+            )
         if not 0 <= self.dropout < 1:
             raise InputError(f"ChordMixer: dropout must be in [0, 1), not {self.dropout}")
 
@@ -141,11 +156,14 @@ class ChordMixer(Backbone):
 
     def forward(self, x: Tokens, mask: Mask | None = None, layer: int | None = None) -> Features:
         """See `Backbone`."""
+        length = x.shape[1]
+        x, mask = made_up(x, mask, self.config.circle, self.alphabet)
         stream = self._embed(x)
         rotation = Rotation.of(self.config, stream, mask)
         for blocks in self.encoders[:layer]:
             for block in blocks.children():
                 stream = block(stream, rotation)
+        stream = stream[:, :length]
         return stream if layer is not None else self.norm(stream)
 
     def _embed(self, x: Tokens) -> Features:

@@ -100,6 +100,20 @@ def configured(name_or_config: str | BackboneConfig, **overrides: object) -> Bac
     return dataclasses.replace(config, **values)
 
 
+def pretrained_at(config: BackboneConfig, length: int) -> BackboneConfig:
+    """The config with what it takes over from a pretraining length.
+
+    That is the circle of a ChordMixer, if it has one that was not told.
+
+    Args:
+        config: of a network with new weights.
+        length: positions of a sequence in pretraining at most, CLS tokens included.
+    """
+    if isinstance(config, ChordMixerConfig) and config.wrap and not config.circle:
+        return dataclasses.replace(config, circle=length)
+    return config
+
+
 def size(name: str) -> BackboneConfig:
     """The config of a named size.
 

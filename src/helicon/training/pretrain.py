@@ -9,12 +9,12 @@ from typing import Literal, Protocol
 import torch
 from lightning_fabric import Fabric
 
-from helicon.alphabet import DNA
+from helicon.alphabet import ALPHABETS, DNA
 from helicon.data.clusters import ClusterBy
 from helicon.errors import InputError
 from helicon.files import sha256
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, Metric, ModelCard, load, save
-from helicon.models.registry import SIZES, configured
+from helicon.models.registry import SIZES, configured, pretrained_at
 from helicon.objectives.masked_lm import Replacement
 from helicon.objectives.self_distillation import Over, SelfDistillation
 from helicon.training.baselines import MarkovScore
@@ -283,6 +283,9 @@ def _network(recipe: PretrainRecipe) -> HeliconForMaskedLM:
     torch.manual_seed(recipe.seed)
     if recipe.model in SIZES:
         config = configured(recipe.model, **(recipe.backbone or {}))
+        told = recipe.resolved(ALPHABETS[config.alphabet])
+        if longest := told.length or told.crop:
+            config = pretrained_at(config, longest + (told.cls_tokens or 0))
         return HeliconForMaskedLM(HeliconConfig.of(config))
     if recipe.backbone:
         raise InputError(f"backbone: the weights of {recipe.model} fix its settings; leave it out")
