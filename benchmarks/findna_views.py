@@ -1,6 +1,6 @@
 """The pairs of views of FinDNA's Table 4: how far apart they are, and what a probe makes of each.
 
-    HELICON_DATA=FOLDER python benchmarks/findna_views.py [--softmax channels] [--alpha A]
+    HELICON_DATA=FOLDER python benchmarks/findna_views.py [--softmax letters] [--alpha A]
 
 One ChordMixer is pretrained by self-distillation with each pair of views, all else equal: weights
 to begin with, windows, steps, rates. Linear probes of the teachers are measured as in
@@ -17,7 +17,7 @@ import argparse
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -282,7 +282,7 @@ def report(result: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=450, help="of each pretraining")
-    parser.add_argument("--softmax", choices=("tokens", "channels"), default="tokens")
+    parser.add_argument("--softmax", choices=get_args(Over), default="tokens")
     parser.add_argument("--alpha", type=float, default=0.5, help="share of the hidden letters")
     parser.add_argument("--rate", type=float, default=4e-3, help="of learning in pretraining")
     parser.add_argument("--pairs", nargs="+", choices=PUBLISHED, default=list(PUBLISHED))

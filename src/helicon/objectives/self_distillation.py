@@ -9,10 +9,10 @@ what the teacher makes of v at the blank tokens:
     P_s = softmax_k(H_s(u) / tau_s)        P_t = softmax_k((H_t(v) - xi) / tau_t)
     L   = alpha L_MNM + (1 - alpha) L_CL,  L_CL = - sum_k,i P_t log P_s
 
-The softmax is over the K tokens, for each channel i; or, as the published code has it, over the
-channels, for each token. The K tokens differ in their places alone, which most views change. The
-teacher gets no gradient: after each step
-of the optimiser its weights move towards the student's,
+The softmax is over the K tokens, for each channel i. The K tokens differ in their places alone,
+which most views change; so it may also be over the channels, for each token, or over the letters
+that the network would predict there, as the published code has it. The teacher gets no gradient:
+after each step of the optimiser its weights move towards the student's,
 
     theta_t <- lambda theta_t + (1 - lambda) theta_s,    lambda from 0.996 to 1 along a cosine,
 
@@ -49,13 +49,13 @@ from helicon.objectives.augment_letters import pairing
 from helicon.objectives.augment_random import Numbers
 from helicon.objectives.masked_lm import IGNORE
 
-#: What a network gives at the blank tokens.
+#: What a network gives at the blank tokens; the scores of letters stand for channels too.
 Cls = Float[Tensor, "batch tokens channels"]
 Centre = Float[Tensor, "tokens channels"]
 #: A number for each sequence of a batch.
 Each = Float[Tensor, " batch"]
 #: What a softmax at the blank tokens runs over.
-Over = Literal["tokens", "channels"]
+Over = Literal["tokens", "channels", "letters"]
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Distillation:
         mask_rate: share of the letters that M hides.
         cls_tokens: K, blank tokens behind a sequence.
         cls_softmax: what the distributions at the blank tokens are over: `tokens`, one for each
-            channel, as the paper says, or `channels`, one for each token, as the published code
-            does with the letters.
+            channel, as the paper says; `channels`, one for each token; or `letters`, one for each
+            token from the scores that the head gives it, as in the published code.
         alpha: share of the masked-letter loss; the rest is that of the blank tokens.
         student_temperature: tau_s.
         teacher_temperature: tau_t.
@@ -112,7 +112,7 @@ class Distillation:
 
 
 #: The axis of (B, K, I) that a distribution lies along.
-_AXIS: dict[Over, int] = {"tokens": 1, "channels": 2}
+_AXIS: dict[Over, int] = {"tokens": 1, "channels": 2, "letters": 2}
 
 
 class Measures(NamedTuple):
@@ -126,7 +126,7 @@ class Measures(NamedTuple):
         cls_loss: nats a distribution.
         teacher_entropy: of P_t, in nats. log K: all tokens are alike; 0: one token has all.
         student_entropy: of P_s, likewise.
-        most_entropy: log K, or the logarithm of the number of channels.
+        most_entropy: log K, or the logarithm of the number of channels or letters.
         agreement: share of the distributions in which both views put most on the same token. One in
             K by chance.
         spread: standard deviation of P_t over the sequences of the batch, mean over tokens and
@@ -149,7 +149,7 @@ def cls_probabilities(
 ) -> tuple[Cls, Cls]:
     """Distributions over the K tokens, one for each channel (equations 4 and 5), and their logs.
 
-    Or over channels, one for each token.
+    Or over channels or letters, one for each token.
     """
     shifted = features.float() if centre is None else features.float() - centre
     logs = F.log_softmax(shifted / temperature, dim=_AXIS[over])
@@ -213,7 +213,8 @@ class SelfDistillation(nn.Module):
         student.config.cls_tokens = settings.cls_tokens
         self.student = student
         self.teacher = copy.deepcopy(student).requires_grad_(False).eval()
-        width = student.backbone.d_model
+        over_letters = settings.cls_softmax == "letters"
+        width = self.alphabet.size if over_letters else student.backbone.d_model
         self.register_buffer("center", torch.zeros(settings.cls_tokens, width))
         # No buffer: processes copy those of the first one, and each has seen sequences of its own.
         self._seen: list[tuple[Centre, int]] = []
@@ -273,11 +274,13 @@ class SelfDistillation(nn.Module):
         return loss, measures
 
     def _seen_by(self, network: HeliconForMaskedLM, view: View) -> tuple[Features, Cls]:
-        """A network's features of a view, and those of its blank tokens."""
+        """A network's features of a view, and what it gives at its blank tokens."""
         count = self.settings.cls_tokens
         x, mask, columns = with_blanks(view.inputs, view.mask, count, self.alphabet)
         features, _ = network.features(x, mask)
-        return features, at_blanks(features, columns)
+        blanks = at_blanks(features, columns)
+        over_letters = self.settings.cls_softmax == "letters"
+        return features, network.lm_head(blanks) if over_letters else blanks
 
     @torch.no_grad()
     def follow(self, step: int, total: int, summed: Callable[[Tensor], Tensor]) -> None:

@@ -2,7 +2,7 @@
 
 A teacher has collapsed where it says the same of every sequence: then the student learns nothing
 from it. It may do so in two ways, with all weight on one token, or with the same on all. (Or on one
-channel, where distributions are over the channels.)
+channel or letter, where that is what distributions are over.)
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ class Watch:
     """What was watched while a student learned from its teacher, each at (step, value).
 
     Attributes:
-        choices: what a distribution is over: K tokens, or channels.
-        over: `tokens`, one distribution for each channel, or `channels`, one for each token.
+        choices: how many a distribution is over: K tokens, channels or letters.
+        over: `tokens`, one distribution for each channel, or `channels` or `letters`, one for each
+            token.
         masked_loss: of the student on hidden letters, nats a letter.
         cls_loss: between the two views at the CLS tokens, nats a distribution.
         teacher_entropy: of the teacher's distributions, nats; the logarithm of `choices` at most.
@@ -150,7 +151,7 @@ def watched(watch: Watch | None) -> list[Block]:
     figures = [
         learning_curves(
             {"teacher": [watch.teacher_entropy], "student": [watch.student_entropy]},
-            title="Entropy over the CLS tokens" if one == "token" else "Entropy over the channels",
+            title=f"Entropy over the {'CLS tokens' if one == 'token' else watch.over}",
             y_label=f"nats, mean over {each}s",
             references={most: watch.most_entropy, f"one {one}": 0.0},
             caption=f"At {most} all {one}s are alike; at 0 one has all weight.",

@@ -183,7 +183,8 @@ def pretrain(
         cls_tokens: self-distillation: blank tokens behind a sequence, which both networks are
             compared at; 10 if not given.
         cls_softmax: self-distillation: what the distributions at the blank tokens are over:
-            `tokens`, as the paper says, if not given, or `channels`, as in the published code.
+            `tokens`, as the paper says, if not given; `channels`; or `letters`, as in the published
+            code.
         alpha: self-distillation: share of the loss of hidden letters in the whole; 0.5 if not
             given.
         student_temperature: self-distillation: of the student's distributions; 0.1 if not given.
