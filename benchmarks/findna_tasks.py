@@ -76,8 +76,8 @@ TRIAL = 0.1
 WAYS: dict[str, tuple[Over, float]] = {
     "tokens 0.5": ("tokens", 0.5),
     "tokens 0.98": ("tokens", 0.98),
-    "channels 0.98": ("channels", 0.98),
-    "letters 0.5": ("letters", 0.5),
+    "tokens 0.998": ("tokens", 0.998),
+    "channels 0.998": ("channels", 0.998),
 }
 #: Rounds in which the speeds are measured, and steps of each.
 PACE_ROUNDS, PACE_STEPS = 3, 16

@@ -62,7 +62,7 @@ CONVNOVA = System(
 )
 
 #: What a run of some thousand steps does otherwise than the paper.
-_SHORT = {"teacher_momentum": 0.9, "center_momentum": 0.98, "alpha": 0.9}
+_SHORT = {"teacher_momentum": 0.9, "center_momentum": 0.98, "alpha": 0.998}
 
 
 def _short_run(steps: int) -> str:
