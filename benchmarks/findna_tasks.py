@@ -19,8 +19,8 @@ best on held-out rows goes on, with more seeds.
 
 On each labelled set there are linear probes (features averaged over positions, a logistic
 regression whose penalty is chosen on held-out rows) of the pretrained networks, of the same ones
-untrained, and the k-mer regression that fine-tuning notes; and fine-tuned, the pretrained networks,
-the same ones from random weights, and a small CNN. A seed holds out rows (the same ones for all),
+untrained, and the k-mer regression that fine-tuning notes; and fine-tuned, the first pretraining of
+each family, the same networks from random weights, and a small CNN. A seed holds out rows (the same ones for all),
 and draws new weights and the order. The learning rate of fine-tuning of each is the best of `RATES`
 by mean MCC on the held-out rows of the first two sets, with seed 0. Test rows are looked at once a
 run.
@@ -312,7 +312,7 @@ def counts(plan: Plan) -> dict[str, Counted]:
 
 def arms_of(plan: Plan) -> dict[str, tuple[list[Path], bool]]:
     """Models that are fine-tuned, by arm, and whether from scratch."""
-    arms = {family: (plan.runs(family), False) for family in plan.families}
+    arms = {family: (plan.runs(family)[:1], False) for family in plan.families}
     fresh = {name: ([plan.untrained(name, SEED)], True) for name in [*plan.networks, CNN_NAME]}
     return arms | {scratch(name): found for name, found in fresh.items()}
 

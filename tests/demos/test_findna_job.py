@@ -65,6 +65,7 @@ def test_windows_of_training_and_tiles_of_measuring_are_circles_of_one_length(jo
     recipe = read_recipe(job.out / "finetuned" / "seed-0" / "recipe.toml")["recipe"]
     length, context = recipe["length"], recipe["context"]
     assert tile_length(length, context) == length
+    assert load(job.out / "pretrained").backbone.config.circle == length + 2 * context
 
 
 def test_commands_are_ones_that_the_command_line_takes(job):

@@ -76,8 +76,9 @@ def _short_run(steps: int) -> str:
         f"that begins at {paper.teacher_momentum}, would end {steps:,} steps with "
         f"{100 * kept:.0f} % of the weights that it had half way; here it begins at {shares[1]}, "
         f"which leaves {100 * here:.0f} %. The centre keeps {_SHORT['center_momentum']} of itself "
-        f"in a step (paper: {paper.center_momentum}). Hidden letters make {_SHORT['alpha']} of the "
-        f"loss (paper: {paper.alpha}), with which a short run learns more of them."
+        f"in a step (paper: {paper.center_momentum}). Hidden letters make {_SHORT['alpha']} of "
+        f"the loss (paper: {paper.alpha}): at its low temperatures the other part has a gradient "
+        "tens of times as large, and with more of it a short run learns little from letters."
     )
 
 
