@@ -180,8 +180,8 @@ def report(result: dict[str, Any]) -> str:
             score_table(result["pooling"], only_mean=True),
             "## Fine-tuned\n",
             score_table(result["finetuned"]),
-            f"The first pretraining of each family, {setting['steps']} steps of {setting['batch']}. "
-            f"Learning rates: {rates} (the best of "
+            "The first pretraining of each family, "
+            f"{setting['steps']} steps of {setting['batch']}. Learning rates: {rates} (the best of "
             f"{', '.join(f'{rate:g}' for rate in setting['rates'])} by validation MCC on "
             f"{' and '.join(setting['tuned'][:2])}).\n",
             "## Differences\n",

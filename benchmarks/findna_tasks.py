@@ -20,10 +20,10 @@ best on held-out rows goes on, with more seeds.
 On each labelled set there are linear probes (features averaged over positions, a logistic
 regression whose penalty is chosen on held-out rows) of the pretrained networks, of the same ones
 untrained, and the k-mer regression that fine-tuning notes; and fine-tuned, the first pretraining of
-each family, the same networks from random weights, and a small CNN. A seed holds out rows (the same ones for all),
-and draws new weights and the order. The learning rate of fine-tuning of each is the best of `RATES`
-by mean MCC on the held-out rows of the first two sets, with seed 0. Test rows are looked at once a
-run.
+each family, the same networks from random weights, and a small CNN. A seed holds out rows (the same
+ones for all), and draws new weights and the order. The learning rate of fine-tuning of each is the
+best of `RATES` by mean MCC on the held-out rows of the first two sets, with seed 0. Test rows are
+looked at once a run.
 
 What is done is kept in the folder of `--runs`: a stopped command goes on where it was.
 """
