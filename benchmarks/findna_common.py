@@ -293,7 +293,7 @@ def without_paths(conditions: dict[str, Any], runs: Path) -> dict[str, Any]:
     """Conditions whose command does not say where on this machine things lie."""
     script = sys.argv[0]
     command = conditions["command"].replace(script, f"benchmarks/{Path(script).name}")
-    return conditions | {"command": command.replace(str(runs), "RUNS")}
+    return conditions | {"command": command.replace(f"--runs {runs}", "--runs RUNS")}
 
 
 def spread(values: list[float], digits: int = 3) -> str:
