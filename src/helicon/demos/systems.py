@@ -100,7 +100,7 @@ FINDNA = System(
     },
     finetuning={"lr": 3e-3},
     share=0.45,
-    measuring=0.2,
+    measuring=0.7,
     most_steps=300,
     context=64,
     probes=True,
