@@ -7,7 +7,9 @@ rows are not used, and test rows are never cut.
 
 from __future__ import annotations
 
+import argparse
 import sys
+import tempfile
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -284,6 +286,44 @@ def letters(files: Files) -> float:
 def labelled(path: Path) -> SequenceTable:
     """The table of a file."""
     return read_table(path, target="label", alphabet=DNA)
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def shared_arguments(name: str) -> argparse.ArgumentParser:
+    """A parser of what both scripts are told, to be a parent of theirs.
+
+    Args:
+        name: of the files of results.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(USUAL), help="to probe")
+    parser.add_argument("--size", choices=NETWORKS, default="115k", help="values of a network")
+    parser.add_argument("--genome", choices=GENOMES, default="yeast-r64")
+    parser.add_argument("--pretrain-seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=2500, help="labelled rows of a set at most")
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir(), "findna-tasks"))
+    parser.add_argument(
+        "--quick", action="store_true", help="two sets, two seeds, few steps: a rehearsal"
+    )
+    parser.add_argument("--name", default=name, help="of the files in results/")
+    return parser
+
+
+def told(given: argparse.Namespace, quick: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The fields of a plan that were given, and the name of the files of results.
+
+    Args:
+        given: what a parser read.
+        quick: fields that a rehearsal has otherwise.
+    """
+    values = {key: value for key, value in vars(given).items() if key not in ("quick", "name")}
+    values |= {"work": values.pop("runs")} | (quick if given.quick else {})
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return values | lists, given.name + "-quick" * given.quick
 
 
 # ---------------------------------------------------------------- words

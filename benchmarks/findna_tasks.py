@@ -32,7 +32,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,7 +45,6 @@ from findna_common import (
     CNN,
     CNN_NAME,
     FAMILIES,
-    GENOMES,
     KMERS,
     LENGTH,
     NETWORKS,
@@ -59,6 +57,8 @@ from findna_common import (
     cut,
     pretrained,
     scratch,
+    shared_arguments,
+    told,
     untrained,
     without_paths,
 )
@@ -412,34 +412,19 @@ def together(jobs: list[Probed]) -> dict[str, Measured]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], parents=[shared_arguments("findna-tasks")]
+    )
     parser.add_argument("--minutes", type=float, default=4, help="of each pretraining")
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(USUAL), help="to probe")
     parser.add_argument(
         "--tuned", nargs="+", choices=SETS, default=list(USUAL), help="to fine-tune on"
     )
-    parser.add_argument("--size", choices=NETWORKS, default="115k", help="values of a network")
-    parser.add_argument("--genome", choices=GENOMES, default="yeast-r64")
-    parser.add_argument("--pretrain-seeds", type=int, default=1)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=2500, help="labelled rows of a set at most")
     parser.add_argument("--steps", type=int, default=100, help="of fine-tuning")
     parser.add_argument("--batch", type=int, default=32, help="sequences of a step of fine-tuning")
-    parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir(), "findna-tasks"))
-    parser.add_argument(
-        "--quick", action="store_true", help="two sets, two seeds, few steps: a rehearsal"
-    )
-    parser.add_argument("--name", default="findna-tasks", help="of the files in results/")
-    given = parser.parse_args()
-    values = {key: value for key, value in vars(given).items() if key not in ("quick", "name")}
-    values |= {"work": values.pop("runs")}
-    if given.quick:
-        values |= {"sets": list(USUAL[:2]), "tuned": list(USUAL[:2])}
-        values |= {"minutes": 0.05, "seeds": 2, "rows": 200, "steps": 8}
-    for key in ("families", "sets", "tuned"):
-        values[key] = tuple(values[key])
+    quick: dict[str, Any] = {"sets": USUAL[:2], "tuned": USUAL[:2]}
+    quick |= {"minutes": 0.05, "seeds": 2, "rows": 200, "steps": 8}
+    values, name = told(parser.parse_args(), quick)
     plan = Plan(**values)
     result: dict[str, Any] = {
         "setting": {key: value for key, value in values.items() if key != "work"}
@@ -447,7 +432,6 @@ def main() -> None:
         **measure(plan),
     }
     torch.set_num_threads(plan.cores)
-    name = given.name + "-quick" * given.quick
     result |= {
         "conditions": without_paths(conditions(SEED, torch.device("cpu")), plan.work),
         "comparisons": comparisons(result),

@@ -14,7 +14,6 @@ What is done is kept in the folder of `--runs`: a stopped command goes on where 
 from __future__ import annotations
 
 import argparse
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -28,7 +27,6 @@ from findna_common import (
     LENGTH,
     MASK_RATE,
     NETWORKS,
-    SETS,
     USUAL,
     Files,
     about,
@@ -36,7 +34,9 @@ from findna_common import (
     cut,
     pretrained,
     said_sets,
+    shared_arguments,
     spread,
+    told,
     without_paths,
 )
 from findna_jobs import Measured, Probed, all_done, joined
@@ -280,31 +280,16 @@ def report(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], parents=[shared_arguments("findna-views")]
+    )
     parser.add_argument("--steps", type=int, default=450, help="of each pretraining")
     parser.add_argument("--softmax", choices=get_args(Over), default="tokens")
     parser.add_argument("--alpha", type=float, default=0.5, help="share of the hidden letters")
     parser.add_argument("--rate", type=float, default=4e-3, help="of learning in pretraining")
     parser.add_argument("--pairs", nargs="+", choices=PUBLISHED, default=list(PUBLISHED))
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(USUAL))
-    parser.add_argument("--size", choices=NETWORKS, default="115k", help="values of the network")
-    parser.add_argument("--genome", choices=GENOMES, default="yeast-r64")
-    parser.add_argument("--pretrain-seeds", type=int, default=1)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=2500, help="labelled rows of a set at most")
-    parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir(), "findna-tasks"))
-    parser.add_argument(
-        "--quick", action="store_true", help="two sets, two seeds, few steps: a rehearsal"
-    )
-    parser.add_argument("--name", default="findna-views", help="of the files in results/")
-    given = parser.parse_args()
-    values = {key: value for key, value in vars(given).items() if key not in ("quick", "name")}
-    values |= {"work": values.pop("runs")}
-    if given.quick:
-        values |= {"steps": 8, "sets": list(USUAL[:2]), "seeds": 2, "rows": 200}
-    for key in ("pairs", "sets"):
-        values[key] = tuple(values[key])
+    quick: dict[str, Any] = {"steps": 8, "sets": USUAL[:2], "seeds": 2, "rows": 200}
+    values, name = told(parser.parse_args(), quick)
     plan = Plan(**values)
     result: dict[str, Any] = {
         "setting": {key: value for key, value in values.items() if key != "work"},
@@ -315,7 +300,6 @@ def main() -> None:
         "sets": {name: about(name, plan.files(name)) for name in plan.sets},
     }
     torch.set_num_threads(plan.cores)
-    name = given.name + "-quick" * given.quick
     result |= {
         "conditions": without_paths(conditions(SEED, torch.device("cpu")), plan.work),
         "comparisons": comparisons(result),

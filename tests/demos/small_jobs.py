@@ -11,6 +11,14 @@ def make_small(patch):
     patch.setattr(main_job, "FEWEST_STEPS", 3)
 
 
+def assert_goes_on(job, run):
+    """A job that is run again by `run(out)` ends with the model and the measures that it had."""
+    before = (job.model / "model.safetensors").read_bytes()
+    again = run(job.out)
+    assert (again.model / "model.safetensors").read_bytes() == before
+    assert again.results.arms == job.results.arms
+
+
 def assert_taken(commands):
     """The command line takes each of these commands, and each says where its output goes."""
     for command in commands:

@@ -58,18 +58,16 @@ def made_up(
     Returns:
         The sequences and their mask, as many columns wider as the shortest one needs.
     """
+    if not length or not len(x):
+        return x, mask
     if mask is None:
         count = max(0, length - x.shape[1])
-        new = None
     else:
-        short = (length - mask.sum(1, keepdim=True)).clamp(min=0) if length else None
-        count = 0 if short is None or not len(mask) else int(short.max())
-        new = None if short is None else torch.arange(count, device=x.device) < short
-    if not count:
-        return x, mask
+        short = (length - mask.sum(1, keepdim=True)).clamp(min=0)
+        count = int(short.max())
+        mask = torch.cat([mask, torch.arange(count, device=x.device) < short], dim=1)
     blank = _blank(x, alphabet).expand(len(x), count, *x.shape[2:])
-    grown = None if mask is None or new is None else torch.cat([mask, new], dim=1)
-    return torch.cat([x, blank], dim=1), grown
+    return torch.cat([x, blank], dim=1) if count else x, mask
 
 
 def _blank(x: Tokens, alphabet: Alphabet) -> Tokens:

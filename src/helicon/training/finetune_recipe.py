@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from helicon.archives import through
 from helicon.errors import InputError
-from helicon.files import sha256
 from helicon.models.heads import HeadKind, Pooling
 from helicon.models.hub import NetworkName
 from helicon.training.adapt import HeadSettings
 from helicon.training.devices import Precision
-from helicon.training.recipe import check_counts, check_run_length
+from helicon.training.recipe import check_counts, check_run_length, file_hashes, picked
 from helicon.training.schedule import Schedule
 from helicon.training.settings import LoopSettings
 from helicon.training.supervised import ClassWeights
@@ -202,16 +200,11 @@ class FinetuneRecipe(FinetuneSettings):
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Self:
         """Pick the recipe out of a function's arguments; texts serve as paths."""
-        values = {f.name: arguments[f.name] for f in fields(cls)}
-        for name in _PATHS:
-            if values[name] is not None:
-                values[name] = through(Path(values[name]), f"file to read ({name})")
-        return cls(**values)
+        return cls(**picked(cls, arguments, _PATHS))
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of every file that the run reads, by the option that names it."""
-        paths = {name: getattr(self, name) for name in _PATHS}
-        return {name: sha256(path) for name, path in paths.items() if path is not None}
+        return file_hashes(self, _PATHS)
 
 
 def default_epochs(rows: int) -> float:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from helicon.archives import through
 from helicon.errors import InputError
-from helicon.files import sha256
 from helicon.models.heads import POOLINGS, Pooling
 from helicon.models.hub import HeliconPreTrainedModel, check_cls, is_untrained
 from helicon.training.devices import Precision
-from helicon.training.recipe import check_counts
+from helicon.training.recipe import check_counts, file_hashes, picked
 from helicon.training.supervised import ClassWeights
 from helicon.training.targets import TaskName
 
@@ -70,16 +68,11 @@ class ProbeRecipe:
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Self:
         """Pick the recipe out of a function's arguments; texts serve as paths."""
-        values = {f.name: arguments[f.name] for f in fields(cls)}
-        for name in PATHS:
-            if values[name] is not None:
-                values[name] = through(Path(values[name]), f"file to read ({name})")
-        return cls(**values)
+        return cls(**picked(cls, arguments, PATHS))
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of every table, by the option that names it."""
-        paths = {name: getattr(self, name) for name in PATHS}
-        return {name: sha256(path) for name, path in paths.items() if path is not None}
+        return file_hashes(self, PATHS)
 
     def chosen_pools(self, model: HeliconPreTrainedModel) -> list[Pooling]:
         """The poolings asked for; of the usual ones those that the model has."""
