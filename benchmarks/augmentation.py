@@ -22,7 +22,7 @@ from common import conditions, interleaved, said, speed_up, table, write
 from torch import Tensor
 
 from helicon.alphabet import DNA
-from helicon.objectives.augment import LETTERS, Chain, draw_numbers
+from helicon.objectives.augmentations.augment import LETTERS, Chain, draw_numbers
 from helicon.objectives.masked_lm import IGNORE
 
 SEED = 1

@@ -23,7 +23,7 @@ import torch
 from common import RESULTS, conditions, said, table, write
 
 from helicon.files import write_aside
-from helicon.training.run import read_metrics
+from helicon.training.run.folder import read_metrics
 
 #: Losses that the authors' training reached with CARP-600k, by the share of its 478,526 steps
 #: (twice the steps that they give for a half), on UniRef50 of March 2020.

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from helicon.files import write_aside
+from helicon.machine.provenance import commit, machine, peak_memory_mb, versions
 from helicon.objectives.masked_lm import masked_lm_loss
-from helicon.training.provenance import commit, machine, peak_memory_mb, versions
 
 RESULTS = Path(__file__).parent / "results"
 Work = Callable[[], object]

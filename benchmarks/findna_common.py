@@ -21,16 +21,16 @@ import torch
 
 import helicon
 from helicon.alphabet import DNA
-from helicon.data.catalogue import find
-from helicon.data.tables import SequenceTable, read_table
+from helicon.data.catalogue.catalogue import find
+from helicon.data.tables.tables import SequenceTable, read_table
 from helicon.files import sha256
+from helicon.metrics.measures import Summary, summarise
+from helicon.metrics.targets import find_target
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, save
 from helicon.models.registry import configured
 from helicon.objectives.self_distillation import Over
-from helicon.training.metrics import Summary, summarise
-from helicon.training.run import read_metrics
-from helicon.training.splits import hold_out
-from helicon.training.targets import find_target
+from helicon.training.kinds.splits import hold_out
+from helicon.training.run.folder import read_metrics
 
 Objective = Literal["masked-lm", "self-distillation"]
 

@@ -18,9 +18,9 @@ from findna_common import HELD_OUT, Files, labelled, letters
 import helicon
 from helicon.alphabet import DNA
 from helicon.files import write_aside
-from helicon.training.kmers import measure_yardstick
-from helicon.training.probe_result import ProbeResult
-from helicon.training.targets import find_target
+from helicon.metrics.targets import find_target
+from helicon.training.probe.result import ProbeResult
+from helicon.training.yardsticks.kmers import measure_yardstick
 
 #: Values by measure, one a seed.
 Measured = dict[str, list[float]]

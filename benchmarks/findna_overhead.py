@@ -37,12 +37,12 @@ from common import (
 )
 from torch import Tensor
 
-from helicon.data.sampling import random_stream
+from helicon.data.sampling.windows import random_stream
 from helicon.models.hub import untrained
-from helicon.objectives.augment import draw_numbers, two_views
+from helicon.objectives.augmentations.augment import draw_numbers, two_views
 from helicon.objectives.masked_lm import Masking, mask_batch
 from helicon.objectives.self_distillation import Distillation, SelfDistillation
-from helicon.training.schedule import parameter_groups
+from helicon.training.loop.schedule import parameter_groups
 
 SEED = 1
 #: Steps of the run that the steps here are thought to belong to; the teacher's momentum needs it.

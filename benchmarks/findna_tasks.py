@@ -66,7 +66,7 @@ from findna_jobs import Counted, Finetuned, Measured, Probed, all_done, joined
 from findna_report import comparisons, draw, report
 
 from helicon.objectives.self_distillation import Over
-from helicon.training.run import read_metrics
+from helicon.training.run.folder import read_metrics
 
 SEED = 0
 PRETRAIN_RATES = (1e-3, 4e-3)

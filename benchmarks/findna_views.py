@@ -42,11 +42,11 @@ from findna_common import (
 from findna_jobs import Measured, Probed, all_done, joined
 
 from helicon.alphabet import SOFT_BIT
-from helicon.data.catalogue import find
-from helicon.data.genome import Genome
-from helicon.data.intervals import split_blocks
-from helicon.data.sampling import WindowSampler, random_stream
-from helicon.objectives.augment import (
+from helicon.data.catalogue.catalogue import find
+from helicon.data.genome.genome import Genome
+from helicon.data.genome.intervals import split_blocks
+from helicon.data.sampling.windows import WindowSampler, random_stream
+from helicon.objectives.augmentations.augment import (
     RandomMasking,
     draw_numbers,
     parse_views,

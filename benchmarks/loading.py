@@ -26,11 +26,11 @@ from common import conditions, said, speed_up, table, write
 from official_convnova import VARIABLE, checkout
 from speed_convnova import Case, Measured, Setting
 
-from helicon.data.example import example_genome
-from helicon.data.fasta import read_fasta
-from helicon.data.genome import Genome
-from helicon.data.intervals import read_bed
-from helicon.data.sampling import WindowSampler
+from helicon.data.catalogue.example import example_genome
+from helicon.data.genome.fasta import read_fasta
+from helicon.data.genome.genome import Genome
+from helicon.data.genome.intervals import read_bed
+from helicon.data.sampling.windows import WindowSampler
 from helicon.objectives.masked_lm import Masking, mask_batch
 
 PYTHON = "HELICON_CONVNOVA_PYTHON"

@@ -22,10 +22,10 @@ from common import conditions, said, table, write
 
 from helicon.inference.embed import embed
 from helicon.inference.predict import predict
-from helicon.inference.track import track
-from helicon.models.convnova import ConvNovaConfig
+from helicon.inference.tracks.track import track
+from helicon.machine.provenance import peak_memory_mb
+from helicon.models.convnova.network import ConvNovaConfig
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, save, with_head
-from helicon.training.provenance import peak_memory_mb
 
 SEED = 1
 CONFIG = ConvNovaConfig(d_model=8, blocks=2, kernel=5, feed_forward=False, gate="none")

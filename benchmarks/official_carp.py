@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from helicon.alphabet import PROTEIN
-from helicon.models.bytenet import ByteNetConfig
+from helicon.models.bytenet.network import ByteNetConfig
 
 VARIABLE = "HELICON_CARP_PACKAGE"
 

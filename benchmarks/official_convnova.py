@@ -14,7 +14,7 @@ import torch
 from official_loading import load_file
 from torch import Tensor, nn
 
-from helicon.models.convnova import ConvNovaConfig
+from helicon.models.convnova.network import ConvNovaConfig
 
 VARIABLE = "HELICON_CONVNOVA_REPO"
 

@@ -2,7 +2,8 @@
 
 Bo et al. (ICLR 2025), with the dilations of their code. Nothing here is tuned: layer
 normalisation permutes to channels last and back, the two stems are two convolutions, the
-feed-forward layers are `nn.Linear`. The parameters have the names of `helicon.models.convnova`.
+feed-forward layers are `nn.Linear`. The parameters have the names of
+`helicon.models.convnova.network`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helicon.models.convnova import STEM_KERNEL, ConvNovaConfig
+from helicon.models.convnova.network import STEM_KERNEL, ConvNovaConfig
 
 COMPLEMENT = torch.tensor([3, 2, 1, 0, 4])
 

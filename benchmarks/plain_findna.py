@@ -1,7 +1,7 @@
 """FinDNA's network as its paper reads, for comparison: a roll for every group, then `torch.cat`.
 
 ChordMixer (Khalitov et al., ICLR 2023) with the layout that FinDNA was pretrained with. Nothing
-here is tuned. The parameters have the names of `helicon.models.chordmixer`.
+here is tuned. The parameters have the names of `helicon.models.chordmixer.network`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helicon.models.chordmixer import ChordMixerConfig
+from helicon.models.chordmixer.network import ChordMixerConfig
 
 
 class PlainBlock(nn.Module):

@@ -38,11 +38,11 @@ import torch
 from common import conditions, said, table, write
 
 from helicon.alphabet import PROTEIN
-from helicon.data.catalogue import find
-from helicon.data.residue_labels import ResidueTable
-from helicon.training.finetune import FinetuneRecipe, finetune
-from helicon.training.labelled_residues import read_labelled_residues
-from helicon.training.metrics import confusion_matrix, mcc, summarise
+from helicon.data.catalogue.catalogue import find
+from helicon.data.tables.residue_labels import ResidueTable
+from helicon.metrics.measures import confusion_matrix, mcc, summarise
+from helicon.training.finetune.finetune import FinetuneRecipe, finetune
+from helicon.training.kinds.labelled_residues import read_labelled_residues
 
 ARMS = ("pretrained", "random", "cnn")
 RATES = (5e-4, 2e-3)

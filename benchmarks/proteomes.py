@@ -21,10 +21,10 @@ import numpy as np
 import polars as pl
 
 from helicon.alphabet import DNA
-from helicon.data.catalogue import find
-from helicon.data.compressed import open_bytes
-from helicon.data.example import translate
-from helicon.data.genome import Genome
+from helicon.data.catalogue.catalogue import find
+from helicon.data.catalogue.example import translate
+from helicon.data.genome.genome import Genome
+from helicon.data.reading.compressed import open_bytes
 from helicon.files import sha256, write_aside
 
 _ECOLI = "ecoli-k12/GCF_000005845.2_ASM584v2_protein.faa.gz"

@@ -37,8 +37,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from helicon.alphabet import PROTEIN
-from helicon.models.fast_conv import plain_convolutions
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM
+from helicon.models.parts.fast_conv import plain_convolutions
 from helicon.models.registry import SIZES
 from helicon.objectives.masked_lm import Masking, mask_batch
 

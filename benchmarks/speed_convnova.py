@@ -37,9 +37,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from helicon.alphabet import DNA
-from helicon.models.convnova import ConvNovaConfig
-from helicon.models.fast_conv import plain_convolutions
+from helicon.models.convnova.network import ConvNovaConfig
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM
+from helicon.models.parts.fast_conv import plain_convolutions
 from helicon.objectives.masked_lm import Masking, mask_batch
 
 CONFIG = ConvNovaConfig(mask_reads_as="N")

@@ -39,7 +39,7 @@ from plain_findna import PlainBlock, PlainFinDNA
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from helicon.models.chordmixer import Block, ChordMixerConfig, Rotation
+from helicon.models.chordmixer.network import Block, ChordMixerConfig, Rotation
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM
 from helicon.objectives.masked_lm import Masking, mask_batch
 

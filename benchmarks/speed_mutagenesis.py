@@ -40,15 +40,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from helicon.alphabet import DNA
-from helicon.inference.attribution import channels_first
-from helicon.inference.differences import Differences
-from helicon.inference.effects import BASES, Effects, Wanted
-from helicon.inference.mutagenesis import ALTERNATIVES, PIECE
-from helicon.inference.network import Network
-from helicon.models.changes import Where
-from helicon.models.convnova import ConvNovaConfig
-from helicon.models.fast_conv import plain_convolutions
+from helicon.forward.network import Network
+from helicon.forward.substitutions import Differences
+from helicon.inference.mutagenesis.attribution import channels_first
+from helicon.inference.mutagenesis.effects import BASES, Effects, Wanted
+from helicon.inference.mutagenesis.mutagenesis import ALTERNATIVES, PIECE
+from helicon.models.convnova.network import ConvNovaConfig
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM
+from helicon.models.parts.fast_conv import plain_convolutions
+from helicon.models.parts.substitutions import Where
 
 CONFIG = ConvNovaConfig()
 SEED = 1

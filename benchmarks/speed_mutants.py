@@ -23,11 +23,11 @@ from official_carp import VARIABLE, OfficialCarp, package
 from torch import Tensor, nn
 
 from helicon.alphabet import PROTEIN
-from helicon.inference.mutant_scores import masked_log_p
-from helicon.inference.network import Network
-from helicon.models.backbone import Backbone
-from helicon.models.bytenet_sites import Cone
+from helicon.forward.network import Network
+from helicon.inference.mutants.scores import masked_log_p
+from helicon.models.bytenet.substitutions import Cone
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM
+from helicon.models.parts.backbone import Backbone
 from helicon.models.registry import SIZES
 
 SEED = 1

@@ -22,15 +22,15 @@ import torch
 from common import conditions, interleaved, said, table, write
 
 from helicon.alphabet import DNA
-from helicon.data.example import example_genome
-from helicon.data.genome import Genome
-from helicon.data.intervals import whole_genome
-from helicon.inference.network import Network
-from helicon.inference.tiles import outputs_over
-from helicon.inference.track import TrackJob, track
-from helicon.models.convnova import ConvNovaConfig
+from helicon.data.catalogue.example import example_genome
+from helicon.data.genome.genome import Genome
+from helicon.data.genome.intervals import whole_genome
+from helicon.forward.network import Network
+from helicon.forward.tiles import outputs_over
+from helicon.inference.tracks.track import TrackJob, track
+from helicon.machine.provenance import peak_memory_mb
+from helicon.models.convnova.network import ConvNovaConfig
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, save, with_head
-from helicon.training.provenance import peak_memory_mb
 
 SEED = 1
 CLASSES = ("intergenic", "forward", "reverse")

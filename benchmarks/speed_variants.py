@@ -24,16 +24,16 @@ import pyarrow as pa
 import torch
 from common import conditions, peak_memory, said, speed_up, synchronise, table, write
 
-from helicon.data.genome import Genome
+from helicon.data.genome.genome import Genome
 from helicon.files import data_folders
-from helicon.inference.haplotypes import Batch
-from helicon.inference.memory import letters_at_once
-from helicon.inference.network import Network
-from helicon.inference.variant_job import VariantsJob
-from helicon.inference.variant_scores import Scoring
-from helicon.inference.variant_substitutions import Substitutions
-from helicon.inference.variant_views import Reach
-from helicon.models.convnova import ConvNovaConfig
+from helicon.forward.memory import letters_at_once
+from helicon.forward.network import Network
+from helicon.inference.variants.haplotypes import Batch
+from helicon.inference.variants.job import VariantsJob
+from helicon.inference.variants.scores import Scoring
+from helicon.inference.variants.substitutions import Substitutions
+from helicon.inference.variants.views import Reach
+from helicon.models.convnova.network import ConvNovaConfig
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, with_head
 
 CONFIG = ConvNovaConfig()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helicon.data.catalogue import splits
+from helicon.data.catalogue.catalogue import splits
 from helicon.files import write_aside
 
 RESULTS = Path(__file__).parent / "results" / "yardsticks.json"

@@ -22,11 +22,11 @@ import torch
 from common import conditions, said, table, write
 
 from helicon.alphabet import PROTEIN, SOFT_BIT
-from helicon.data.catalogue import find
-from helicon.data.fasta import read_fasta
-from helicon.data.store import SequenceStore
-from helicon.inference.mutant_scores import rank_correlation
-from helicon.inference.mutants import mutants
+from helicon.data.catalogue.catalogue import find
+from helicon.data.genome.fasta import read_fasta
+from helicon.data.tables.store import SequenceStore
+from helicon.inference.mutants.mutants import mutants
+from helicon.inference.mutants.scores import rank_correlation
 from helicon.models.hub import save, untrained
 
 TABLE = "blat-ecolx/BLAT_ECOLX_Ranganathan2015.csv.gz"

@@ -3,7 +3,7 @@ import zipfile
 import pytest
 
 from helicon.archives import member_of, through
-from helicon.data.compressed import text_lines
+from helicon.data.reading.compressed import text_lines
 from helicon.errors import InputError
 from helicon.files import existing_data, existing_file, sha256
 

@@ -6,7 +6,8 @@ run here once, never imported by Helicon.
     apt-get download bowtie-examples && dpkg -x bowtie-examples_*.deb deb
     pip install pyrodigal==3.7.1
     python tools/make_example_annotation.py \
-        deb/usr/share/doc/bowtie/examples/genomes/NC_008253.fna.gz src/helicon/data/example
+        deb/usr/share/doc/bowtie/examples/genomes/NC_008253.fna.gz \
+        src/helicon/data/catalogue/example
 """
 
 from __future__ import annotations

@@ -17,47 +17,47 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from helicon.data.genome import Genome as Genome
+    from helicon.data.genome.genome import Genome as Genome
     from helicon.demos.demo import demo as demo
     from helicon.inference.embed import embed as embed
-    from helicon.inference.mutagenesis import mutagenesis as mutagenesis
-    from helicon.inference.mutants import mutants as mutants
+    from helicon.inference.mutagenesis.mutagenesis import mutagenesis as mutagenesis
+    from helicon.inference.mutants.mutants import mutants as mutants
     from helicon.inference.predict import predict as predict
-    from helicon.inference.track import track as track
-    from helicon.inference.variants import variants as variants
+    from helicon.inference.tracks.track import track as track
+    from helicon.inference.variants.variants import variants as variants
+    from helicon.models.convert import convert as convert
     from helicon.models.hub import load as load
     from helicon.models.info import info as info
-    from helicon.models.official import convert as convert
-    from helicon.training.evaluate import evaluate as evaluate
-    from helicon.training.finetune import finetune as finetune
-    from helicon.training.pretrain import pretrain as pretrain
-    from helicon.training.probing import probe as probe
+    from helicon.training.evaluate.evaluate import evaluate as evaluate
+    from helicon.training.finetune.finetune import finetune as finetune
+    from helicon.training.pretrain.pretrain import pretrain as pretrain
+    from helicon.training.probe.probe import probe as probe
 
     __version__: str
 
 #: Where each public name is defined.
 _HOMES = {
-    "convert": "helicon.models.official",
+    "convert": "helicon.models.convert",
     "demo": "helicon.demos.demo",
     "embed": "helicon.inference.embed",
-    "evaluate": "helicon.training.evaluate",
-    "finetune": "helicon.training.finetune",
-    "Genome": "helicon.data.genome",
+    "evaluate": "helicon.training.evaluate.evaluate",
+    "finetune": "helicon.training.finetune.finetune",
+    "Genome": "helicon.data.genome.genome",
     "info": "helicon.models.info",
     "load": "helicon.models.hub",
-    "mutagenesis": "helicon.inference.mutagenesis",
-    "mutants": "helicon.inference.mutants",
+    "mutagenesis": "helicon.inference.mutagenesis.mutagenesis",
+    "mutants": "helicon.inference.mutants.mutants",
     "predict": "helicon.inference.predict",
-    "pretrain": "helicon.training.pretrain",
-    "probe": "helicon.training.probing",
-    "track": "helicon.inference.track",
-    "variants": "helicon.inference.variants",
+    "pretrain": "helicon.training.pretrain.pretrain",
+    "probe": "helicon.training.probe.probe",
+    "track": "helicon.inference.tracks.track",
+    "variants": "helicon.inference.variants.variants",
 }
 
 __all__ = ["__version__", *_HOMES]
 
 #: The module that registers the models' classes with the `Auto` classes.
-_CLASSES = "helicon.models.huggingface"
+_CLASSES = "helicon.models.huggingface.classes"
 
 
 def __getattr__(name: str) -> Any:

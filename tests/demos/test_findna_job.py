@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from small_jobs import assert_goes_on, assert_taken, make_small
 
-from helicon.data.annotation import read_annotation
-from helicon.data.example import example_annotation, example_genome
-from helicon.data.genome import Genome
+from helicon.data.annotation.annotation import read_annotation
+from helicon.data.catalogue.example import example_annotation, example_genome
+from helicon.data.genome.genome import Genome
 from helicon.demos import main_job
 from helicon.demos.systems import FINDNA
 from helicon.models.hub import load
 from helicon.report.demo_results import DemoResults
-from helicon.training import jobs
-from helicon.training.labelled_genome import tile_length
-from helicon.training.run import read_recipe
+from helicon.training.kinds import jobs
+from helicon.training.kinds.labelled_genome import tile_length
+from helicon.training.run.folder import read_recipe
 
 BACKBONE = {"group": 2, "groups": 11, "layers": 1, "blocks": 2, "hidden": 8}
 SMALL = replace(FINDNA, backbone=BACKBONE, most_steps=3)

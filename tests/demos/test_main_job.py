@@ -11,9 +11,9 @@ import torch
 from small_jobs import assert_goes_on, assert_taken, make_small
 from transformers import AutoModelForTokenClassification
 
-from helicon.data.example import example_genome
-from helicon.data.genome import Genome
-from helicon.data.intervals import read_bed
+from helicon.data.catalogue.example import example_genome
+from helicon.data.genome.genome import Genome
+from helicon.data.genome.intervals import read_bed
 from helicon.demos import main_job
 from helicon.demos.systems import CONVNOVA
 from helicon.report.demo_results import DemoResults

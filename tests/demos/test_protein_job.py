@@ -14,11 +14,11 @@ from small_jobs import assert_goes_on, assert_taken
 from transformers import AutoModelForSequenceClassification
 
 from helicon.cli.application import application
-from helicon.data.example import example_genes
+from helicon.data.catalogue.example import example_genes
 from helicon.demos import protein_job, proteome
+from helicon.metrics.measures import spearman
 from helicon.report.protein_demo_results import ProteinDemoResults
-from helicon.training.finetune_result import FinetuneResult
-from helicon.training.metrics import spearman
+from helicon.training.finetune.result import FinetuneResult
 
 OPTIONS = {"minutes": 0.01, "seeds": 2, "seed": 0}
 

@@ -9,11 +9,11 @@ import torch
 from small_networks import CONFIG, language_model, sequence_model, stir, write_genome
 
 from helicon.alphabet import DNA
-from helicon.data.genome import Genome
+from helicon.data.genome.genome import Genome
 from helicon.errors import InputError
-from helicon.inference import keyed
+from helicon.forward.network import Network
 from helicon.inference.embed import embed
-from helicon.inference.network import Network
+from helicon.inference.jobs import keyed
 from helicon.models.hub import save, with_head
 
 
@@ -51,8 +51,8 @@ def matrix(found):
 def cuts(request, monkeypatch):
     """Shards of one to many rows; long rows whole, in tiles, or in tiles of several shards."""
     if request.param != "whole":
-        monkeypatch.setattr("helicon.inference.passes.letters_at_once", lambda _: 100)
-        monkeypatch.setattr("helicon.inference.tiles.letters_at_once", lambda _: 100)
+        monkeypatch.setattr("helicon.inference.jobs.passes.letters_at_once", lambda _: 100)
+        monkeypatch.setattr("helicon.forward.tiles.letters_at_once", lambda _: 100)
     if request.param == "pieces":
         monkeypatch.setattr(keyed, "LETTERS", 150)
         monkeypatch.setattr(keyed, "letters_each", lambda _: 150)

@@ -13,14 +13,14 @@ from killing_verbs import check_killed_and_started_again
 from small_networks import language_model, stir, token_model, write_genome
 
 from helicon.alphabet import DNA
-from helicon.data.genome import Genome
+from helicon.data.genome.genome import Genome
 from helicon.errors import InputError
-from helicon.inference import keyed
+from helicon.forward.network import Network
 from helicon.inference.embed import embed
-from helicon.inference.network import Network
+from helicon.inference.jobs import keyed
 from helicon.inference.predict import predict
 from helicon.models.hub import HeliconModel, save, with_head
-from helicon.training.evaluate import evaluate
+from helicon.training.evaluate.evaluate import evaluate
 
 
 def sequence_model(problem, pool="mean"):
@@ -51,8 +51,8 @@ def table(tmp_path):
 @pytest.fixture(params=["whole", "tiles"])
 def cuts(request, monkeypatch):
     if request.param == "tiles":
-        monkeypatch.setattr("helicon.inference.passes.letters_at_once", lambda _: 100)
-        monkeypatch.setattr("helicon.inference.tiles.letters_at_once", lambda _: 100)
+        monkeypatch.setattr("helicon.inference.jobs.passes.letters_at_once", lambda _: 100)
+        monkeypatch.setattr("helicon.forward.tiles.letters_at_once", lambda _: 100)
         monkeypatch.setattr(keyed, "letters_each", lambda _: 150)
 
 

@@ -9,14 +9,14 @@ from small_networks import stir
 
 from helicon.alphabet import PROTEIN
 from helicon.errors import InputError
-from helicon.inference import keyed
+from helicon.forward.network import Network
 from helicon.inference.embed import embed
-from helicon.inference.network import Network
+from helicon.inference.jobs import keyed
 from helicon.inference.predict import predict
-from helicon.models import pair_head
-from helicon.models.bytenet import ByteNetConfig
-from helicon.models.contacts import with_pair_head
+from helicon.models.bytenet.network import ByteNetConfig
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, load, save
+from helicon.models.huggingface.contacts import with_pair_head
+from helicon.models.parts import pair_head
 
 LENGTHS = (40, 5, 130, 71, 6, 1)
 
@@ -52,8 +52,8 @@ def cuts(request, monkeypatch):
     """Once as it is, once with small tiles of maps and of proteins, and small shards."""
     if request.param == "tiles":
         monkeypatch.setattr(pair_head, "TILE", 24)
-        monkeypatch.setattr("helicon.inference.passes.letters_at_once", lambda _: 50)
-        monkeypatch.setattr("helicon.inference.tiles.letters_at_once", lambda _: 50)
+        monkeypatch.setattr("helicon.inference.jobs.passes.letters_at_once", lambda _: 50)
+        monkeypatch.setattr("helicon.forward.tiles.letters_at_once", lambda _: 50)
         monkeypatch.setattr(keyed, "letters_each", lambda _: 60)
 
 

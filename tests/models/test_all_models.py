@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from helicon.models import registry
-from helicon.models.backbone import Backbone
 from helicon.models.hub import (
     HeliconConfig,
     HeliconForMaskedLM,
@@ -19,6 +18,7 @@ from helicon.models.hub import (
     untrained,
     with_head,
 )
+from helicon.models.parts.backbone import Backbone
 
 LENGTH = 40
 LARGEST = 5_000_000

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from helicon.errors import InputError
+from helicon.models.convert import convert
 from helicon.models.hub import load
-from helicon.models.official import convert
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 MLM = "convnova_d32_k9_mlm"

@@ -9,7 +9,7 @@ import torch
 
 from helicon.errors import InputError
 from helicon.models import registry
-from helicon.models.convnova import ConvNova, ConvNovaConfig
+from helicon.models.convnova.network import ConvNova, ConvNovaConfig
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import torch
 
 from helicon.alphabet import DNA, PROTEIN
 from helicon.errors import InputError
-from helicon.models.blanks import at_blanks, with_blanks
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM
+from helicon.models.parts.blanks import at_blanks, with_blanks
 from helicon.models.registry import ARCHITECTURES, configured
-from helicon.objectives.augment import draw_numbers, two_views
+from helicon.objectives.augmentations.augment import draw_numbers, two_views
 from helicon.objectives.masked_lm import IGNORE
 from helicon.objectives.self_distillation import (
     Distillation,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helicon.models.official import ConversionReport, convert
+from helicon.models.convert import ConversionReport, convert
 
 command = convert
 

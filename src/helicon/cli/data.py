@@ -8,8 +8,8 @@ from pathlib import Path
 from cyclopts import App
 
 from helicon.cli.output import aligned
-from helicon.data import catalogue
-from helicon.data.transfer import shown_progress
+from helicon.data.catalogue import catalogue
+from helicon.data.reading.transfer import shown_progress
 from helicon.errors import WorkError
 
 

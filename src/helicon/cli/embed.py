@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from helicon.inference.embed import embed
-from helicon.inference.keyed import Outcome
+from helicon.inference.jobs.keyed import Outcome
 
 command = embed
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helicon.training.evaluate import EvaluateResult, evaluate
+from helicon.training.evaluate.evaluate import EvaluateResult, evaluate
 
 command = evaluate
 

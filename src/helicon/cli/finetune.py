@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from helicon.report import run_report
-from helicon.training.finetune import FinetuneResult, finetune
+from helicon.training.finetune.finetune import FinetuneResult, finetune
 
 command = finetune
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helicon.inference.mutagenesis import MutagenesisResult, mutagenesis
+from helicon.inference.mutagenesis.mutagenesis import MutagenesisResult, mutagenesis
 
 command = mutagenesis
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helicon.inference.mutants import MutantsResult, mutants
+from helicon.inference.mutants.mutants import MutantsResult, mutants
 
 command = mutants
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helicon.inference.keyed import Outcome
+from helicon.inference.jobs.keyed import Outcome
 from helicon.inference.predict import predict
 
 command = predict

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from helicon.report import run_report
-from helicon.training.pretrain import PretrainResult, pretrain
+from helicon.training.pretrain.pretrain import PretrainResult, pretrain
 
 command = pretrain
 

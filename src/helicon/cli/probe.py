@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from helicon.training.probe_result import ProbeResult
-from helicon.training.probing import probe
+from helicon.training.probe.probe import probe
+from helicon.training.probe.result import ProbeResult
 
 command = probe
 

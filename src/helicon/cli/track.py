@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helicon.inference.track import TrackResult, track
+from helicon.inference.tracks.track import TrackResult, track
 
 command = track
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helicon.inference.variants import VariantsResult, variants
+from helicon.inference.variants.variants import VariantsResult, variants
 
 command = variants
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from helicon.data.annotation import read_annotation
-from helicon.data.example import example_annotation, example_genome
-from helicon.data.genome import Genome
-from helicon.data.intervals import SPLITS, Intervals, split_blocks
+from helicon.data.annotation.annotation import read_annotation
+from helicon.data.catalogue.example import example_annotation, example_genome
+from helicon.data.genome.genome import Genome
+from helicon.data.genome.intervals import SPLITS, Intervals, split_blocks
 from helicon.demos.region import held_out_region
 from helicon.demos.steps import Step, curve, measured_pretraining, seed_of
 from helicon.demos.systems import CONVNOVA, System
@@ -28,9 +28,9 @@ from helicon.report.demo_results import (
     DemoResults,
     SeedRun,
 )
-from helicon.training.finetune_result import FinetuneResult
-from helicon.training.pretrain_result import PretrainResult
-from helicon.training.run import read_metrics
+from helicon.training.finetune.result import FinetuneResult
+from helicon.training.pretrain.result import PretrainResult
+from helicon.training.run.folder import read_metrics
 
 #: Shares of train, validation and test. Validation chooses a checkpoint and needs no more.
 FRACTIONS = (0.90, 0.02, 0.08)

@@ -18,18 +18,18 @@ from typing import Any
 import polars as pl
 
 from helicon.alphabet import PROTEIN
-from helicon.data.tables import read_table
+from helicon.data.tables.tables import read_table
 from helicon.demos.proteome import TARGET, Proteome, write_proteome
 from helicon.demos.steps import Step, curve, measured_pretraining, seed_of
+from helicon.metrics.targets import find_target
 from helicon.report.protein_demo_report import protein_demo_report
 from helicon.report.protein_demo_results import Predictions, ProteinArm, ProteinDemoResults
-from helicon.training.finetune_result import FinetuneResult
-from helicon.training.kmers import kmer_frequencies
-from helicon.training.pretrain_result import PretrainResult
-from helicon.training.probe import fit_probe
-from helicon.training.run import read_metrics
-from helicon.training.splits import divide
-from helicon.training.targets import find_target
+from helicon.training.adaptation.linear import fit_probe
+from helicon.training.finetune.result import FinetuneResult
+from helicon.training.kinds.splits import divide
+from helicon.training.pretrain.result import PretrainResult
+from helicon.training.run.folder import read_metrics
+from helicon.training.yardsticks.kmers import kmer_frequencies
 
 #: Shares of the residues to choose by and to measure on.
 VALIDATION, TEST = 0.06, 0.12

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 
 from helicon.alphabet import PROTEIN
-from helicon.data.clusters import Part, find_clusters, split_clusters
-from helicon.data.codon_usage import codon_adaptation, codon_counts
-from helicon.data.example import example_genes, translate
-from helicon.data.store import SequenceStore
+from helicon.data.annotation.codon_usage import codon_adaptation, codon_counts
+from helicon.data.catalogue.example import example_genes, translate
+from helicon.data.sampling.clusters import Part, find_clusters, split_clusters
+from helicon.data.tables.store import SequenceStore
 from helicon.files import write_aside
 from helicon.report.protein_demo_results import ProteinPart
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from helicon.data.annotation import Annotation, read_annotation
-from helicon.data.example import example_annotation, example_genome
-from helicon.data.genome import Genome
-from helicon.data.intervals import Intervals, read_bed
+from helicon.data.annotation.annotation import Annotation, read_annotation
+from helicon.data.catalogue.example import example_annotation, example_genome
+from helicon.data.genome.genome import Genome
+from helicon.data.genome.intervals import Intervals, read_bed
 from helicon.models.hub import load
 from helicon.report.demo_results import Gene, Region, RegionTrack
-from helicon.training.labelled_genome import reach, region_outputs
+from helicon.training.kinds.labelled_genome import reach, region_outputs
 
 #: Bases of the region: about twelve genes.
 SPAN = 12_000

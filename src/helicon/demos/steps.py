@@ -11,11 +11,11 @@ from typing import Any, Literal
 from helicon.report.demo_results import MaskedScore, Pretraining
 from helicon.report.distillation import Watch
 from helicon.report.records import Curve
-from helicon.training.finetune import finetune
-from helicon.training.finetune_result import FinetuneResult
-from helicon.training.pretrain import pretrain
-from helicon.training.pretrain_result import PretrainResult
-from helicon.training.run import read_metrics, read_recipe
+from helicon.training.finetune.finetune import finetune
+from helicon.training.finetune.result import FinetuneResult
+from helicon.training.pretrain.pretrain import pretrain
+from helicon.training.pretrain.result import PretrainResult
+from helicon.training.run.folder import read_metrics, read_recipe
 
 
 @dataclass(frozen=True)

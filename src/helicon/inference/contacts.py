@@ -16,15 +16,15 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from helicon.data.store import OnError
+from helicon.data.tables.store import OnError
 from helicon.errors import InputError
-from helicon.inference import keyed
-from helicon.inference.engine import Engine, Shard, run, write_parquet
-from helicon.inference.inputs import Payload, Reading, say_skipped
-from helicon.inference.keyed import Outcome
-from helicon.inference.memory import describe
-from helicon.inference.network import Network
-from helicon.inference.passes import Passes
+from helicon.forward.memory import describe
+from helicon.forward.network import Network
+from helicon.inference.jobs import keyed
+from helicon.inference.jobs.engine import Engine, Shard, run, write_parquet
+from helicon.inference.jobs.inputs import Payload, Reading, say_skipped
+from helicon.inference.jobs.keyed import Outcome
+from helicon.inference.jobs.passes import Passes
 
 #: Pairs that are written for each residue of a protein, where nothing else is asked.
 PAIRS_PER_RESIDUE = 2.0

@@ -10,19 +10,19 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pyarrow as pa
 
-from helicon.data.store import OnError
+from helicon.data.tables.store import OnError
 from helicon.errors import InputError
-from helicon.inference import keyed
-from helicon.inference.engine import Engine, Shard, run, write_parquet
-from helicon.inference.inputs import Part, Payload, Reading, say_skipped
-from helicon.inference.keyed import Number, Outcome
-from helicon.inference.memory import describe
-from helicon.inference.network import Network
-from helicon.inference.passes import Passes, Values
-from helicon.inference.pooling import MaxOf, MeanOf, Pooling, State, pooling_of
-from helicon.models.heads import AttentionPool
+from helicon.forward.memory import describe
+from helicon.forward.network import Network
+from helicon.forward.pooling import MaxOf, MeanOf, Pooling, State, pooling_of
+from helicon.inference.jobs import keyed
+from helicon.inference.jobs.engine import Engine, Shard, run, write_parquet
+from helicon.inference.jobs.inputs import Part, Payload, Reading, say_skipped
+from helicon.inference.jobs.keyed import Number, Outcome
+from helicon.inference.jobs.passes import Passes, Values
+from helicon.machine.precision import Precision
 from helicon.models.hub import NetworkName, check_cls, network_folder
-from helicon.training.devices import Precision
+from helicon.models.parts.heads import AttentionPool
 
 PoolName = Literal["mean", "max", "attention", "cls", "none"]
 
@@ -47,7 +47,7 @@ def embed(
     devices: int = 1,
     engine: Literal["local", "ray"] = "local",
     accelerator: str = "auto",
-    precision: Precision = "auto",
+    precision: Precision = "float32",
 ) -> Outcome:
     """Write the features that a model has of sequences, of regions of a genome, or of positions.
 
@@ -75,7 +75,8 @@ def embed(
         devices: how many GPUs, or on a CPU how many processes.
         engine: `local`, or `ray` for a Ray cluster.
         accelerator: `auto`, `cpu`, `cuda` or `mps`.
-        precision: `auto` is bfloat16 where the hardware multiplies in it, else float32.
+        precision: of matrix products: `float32`, or `bfloat16`, which is faster on some hardware
+            and gives other numbers (features differ by a hundredth).
 
     Raises:
         InputError: a file or an option is wrong, or does not fit the model.

@@ -11,29 +11,29 @@ import numpy as np
 import pyarrow as pa
 
 from helicon.alphabet import DNA
-from helicon.data.genome import Genome
-from helicon.data.gff import read_gff
-from helicon.data.store import OnError
+from helicon.data.annotation.gff import read_gff
+from helicon.data.genome.genome import Genome
+from helicon.data.genome.intervals import merged_regions
+from helicon.data.tables.store import OnError
 from helicon.errors import InputError
-from helicon.inference import keyed
+from helicon.forward.memory import describe
+from helicon.forward.network import Network
+from helicon.forward.pooling import pooling_of
+from helicon.forward.tiles import Tiling
 from helicon.inference.contacts import Choice, predict_contacts
-from helicon.inference.engine import Engine, Shard, run, write_parquet
-from helicon.inference.gene_scores import score_gff
-from helicon.inference.genes import GenesJob, GrammarChoice
-from helicon.inference.inputs import Payload, Reading, say_skipped
-from helicon.inference.keyed import Outcome
-from helicon.inference.memory import describe
-from helicon.inference.network import Network
-from helicon.inference.passes import Passes, Values
-from helicon.inference.pooling import pooling_of
-from helicon.inference.segments import format_of
-from helicon.inference.stretches import merged_regions
-from helicon.inference.tiles import Tiling
-from helicon.inference.transitions import read_grammar
-from helicon.models.heads import Problem
-from helicon.training.devices import Precision
-from helicon.training.scoring import probabilities
-from helicon.training.targets import Target
+from helicon.inference.genes.genes import GenesJob, GrammarChoice
+from helicon.inference.genes.segments import format_of
+from helicon.inference.genes.transitions import read_grammar
+from helicon.inference.jobs import keyed
+from helicon.inference.jobs.engine import Engine, Shard, run, write_parquet
+from helicon.inference.jobs.inputs import Payload, Reading, say_skipped
+from helicon.inference.jobs.keyed import Outcome
+from helicon.inference.jobs.passes import Passes, Values
+from helicon.machine.precision import Precision
+from helicon.metrics.genes import score_gff
+from helicon.metrics.scores import probabilities
+from helicon.metrics.targets import Target
+from helicon.models.parts.heads import Problem
 
 
 def predict(
@@ -57,7 +57,7 @@ def predict(
     devices: int = 1,
     engine: Literal["local", "ray"] = "local",
     accelerator: str = "auto",
-    precision: Precision = "auto",
+    precision: Precision = "float32",
 ) -> Outcome:
     """Write what a fine-tuned model predicts: for sequences, or for every position.
 
@@ -90,7 +90,8 @@ def predict(
         devices: how many GPUs, or on a CPU how many processes.
         engine: `local`, or `ray` for a Ray cluster.
         accelerator: `auto`, `cpu`, `cuda` or `mps`.
-        precision: `auto` is bfloat16 where the hardware multiplies in it, else float32.
+        precision: of matrix products: `float32`, or `bfloat16`, which is faster on some hardware
+            and gives other numbers (features differ by a hundredth).
 
     Raises:
         InputError: a file or an option is wrong, or does not fit the model.

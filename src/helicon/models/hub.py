@@ -16,10 +16,8 @@ from huggingface_hub.errors import (
 )
 
 from helicon.errors import InputError
-from helicon.models.card import Metric, ModelCard
-from helicon.models.folder import CONFIG, WEIGHTS, load_folder, one_line, read_config, save
-from helicon.models.heads import HeadKind, Pooling, Problem
-from helicon.models.huggingface import (
+from helicon.models.huggingface.card import Metric, ModelCard
+from helicon.models.huggingface.classes import (
     PROBLEM_TYPES,
     HeliconConfig,
     HeliconForMaskedLM,
@@ -29,9 +27,18 @@ from helicon.models.huggingface import (
     HeliconPreTrainedModel,
     check_cls,
 )
+from helicon.models.huggingface.folder import (
+    CONFIG,
+    WEIGHTS,
+    load_folder,
+    one_line,
+    read_config,
+    save,
+)
+from helicon.models.huggingface.tokenizer import dna_tokenizer
+from helicon.models.parts.heads import HeadKind, Pooling, Problem
 from helicon.models.published import CHECKPOINTS, published_folder
 from helicon.models.registry import SIZES, size, unknown_size
-from helicon.models.tokenizer import dna_tokenizer
 
 __all__ = [
     "HeadReport",

@@ -11,12 +11,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from helicon.data.cached import alone
-from helicon.data.transfer import fetch_on, shown_progress
+from helicon.data.reading.cached import alone
+from helicon.data.reading.transfer import fetch_on, shown_progress
 from helicon.errors import InputError, WorkError
 from helicon.files import cache_folder, sha256
-from helicon.models.folder import CONFIG
-from helicon.models.official import Source, convert
+from helicon.models.convert import Source, convert
+from helicon.models.huggingface.folder import CONFIG
 
 #: Environment variable with the http address of a folder that holds the published files under
 #: their names, in place of their public homes.

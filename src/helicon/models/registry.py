@@ -19,11 +19,11 @@ from typing import (
 )
 
 from helicon.errors import InputError
-from helicon.models.backbone import Backbone
-from helicon.models.bytenet import ByteNet, ByteNetConfig
-from helicon.models.chordmixer import ChordMixer, ChordMixerConfig
-from helicon.models.convnova import ConvNova, ConvNovaConfig
-from helicon.models.transformer import Transformer, TransformerConfig
+from helicon.models.bytenet.network import ByteNet, ByteNetConfig
+from helicon.models.chordmixer.network import ChordMixer, ChordMixerConfig
+from helicon.models.convnova.network import ConvNova, ConvNovaConfig
+from helicon.models.parts.backbone import Backbone
+from helicon.models.transformer.network import Transformer, TransformerConfig
 
 
 @runtime_checkable

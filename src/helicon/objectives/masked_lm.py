@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from helicon.alphabet import DNA, SOFT_BIT, Alphabet, Ids
-from helicon.data.hashing import Hashes, below, mix
+from helicon.data.reading.hashing import Hashes, below, mix
 from helicon.errors import InputError
 
 #: Target of a position that is not to be predicted.

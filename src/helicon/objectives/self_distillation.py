@@ -40,13 +40,13 @@ from jaxtyping import Float, Int16
 from torch import Tensor, nn
 
 from helicon.errors import InputError
-from helicon.models.backbone import Features, Mask, Tokens
-from helicon.models.blanks import at_blanks, with_blanks
-from helicon.models.huggingface import HeliconForMaskedLM
-from helicon.objectives.augment import RandomMasking, parse_views, two_views
-from helicon.objectives.augment_chain import Chain, View
-from helicon.objectives.augment_letters import pairing
-from helicon.objectives.augment_random import Numbers
+from helicon.models.huggingface.classes import HeliconForMaskedLM
+from helicon.models.parts.backbone import Features, Mask, Tokens
+from helicon.models.parts.blanks import at_blanks, with_blanks
+from helicon.objectives.augmentations.augment import RandomMasking, parse_views, two_views
+from helicon.objectives.augmentations.chain import Chain, View
+from helicon.objectives.augmentations.letters import pairing
+from helicon.objectives.augmentations.random import Numbers
 from helicon.objectives.masked_lm import IGNORE
 
 #: What a network gives at the blank tokens; the scores of letters stand for channels too.

@@ -9,10 +9,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from helicon.metrics.measures import mcc, per_class
 from helicon.report.distillation import Watch
 from helicon.report.records import Curve, read_record, write_record
 from helicon.report.statistics import Spread
-from helicon.training.metrics import mcc, per_class
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class DemoResults:
         model_folder: where the adapted model stands.
         commands: what was run.
         next_commands: what to try next.
-        provenance: of the whole job, as `helicon.training.provenance.provenance` gives it; its
+        provenance: of the whole job, as `helicon.machine.provenance.provenance` gives it; its
             `seconds` are the time of everything together.
         objective: what the model was pretrained by, in words.
     """

@@ -28,8 +28,9 @@ def dissimilarity(
     """Draw the mean dissimilarity of pairs of views as bars, each batch as a dot on its bar.
 
     Args:
-        pairs: dissimilarities of batches (`helicon.objectives.augment.view_dissimilarity`) by the
-            name of the pair (`MDIT+NR`); those that are not finite are left out and counted.
+        pairs: dissimilarities of batches
+            (`helicon.objectives.augmentations.augment.view_dissimilarity`) by the name of the pair
+            (`MDIT+NR`); those that are not finite are left out and counted.
         published: what is to be compared with, by the name of the pair, drawn as a mark.
         title: heading of the figure.
         caption: sentence before the explanation of the marks.

@@ -9,10 +9,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from helicon.metrics.measures import pearson, rmse, spearman
 from helicon.report.demo_results import Pretraining
 from helicon.report.records import Curve, read_record, write_record
 from helicon.report.statistics import Spread
-from helicon.training.metrics import pearson, rmse, spearman
 
 #: A measure of predicted numbers.
 MEASURES = {"spearman": spearman, "pearson": pearson, "rmse": rmse}
@@ -83,7 +83,7 @@ class ProteinDemoResults:
         model_folder: where its model stands.
         commands: what was run.
         next_commands: what to try next.
-        provenance: of the whole job, as `helicon.training.provenance.provenance` gives it; its
+        provenance: of the whole job, as `helicon.machine.provenance.provenance` gives it; its
             `seconds` are the time of everything together.
     """
 

@@ -35,7 +35,7 @@ from helicon.report.run_measures import (
     told,
 )
 from helicon.report.wording import duration, facts, label, measure, value
-from helicon.training.run import read_metrics, read_recipe
+from helicon.training.run.folder import read_metrics, read_recipe
 
 _VERBS = {"pretrain": "Pretraining", "finetune": "Fine-tuning"}
 #: Results that the page says elsewhere.

@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from helicon.metrics.measures import pearson, spearman
 from helicon.report.canvas import Canvas
 from helicon.report.figure import Figure, empty_note
 from helicon.report.layout import Frame, text_width, tick_texts, ticks
 from helicon.report.palette import series_role
-from helicon.training.metrics import pearson, spearman
 
 Values = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helicon.training.metrics import bootstrap_interval
+from helicon.metrics.measures import bootstrap_interval
 
 
 @dataclass(frozen=True)

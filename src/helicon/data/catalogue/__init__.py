@@ -1,0 +1,1 @@
+"""Public data sets, and the example that travels with the package."""

@@ -1,0 +1,1 @@
+"""Genomes: sequences of chromosomes, and stretches of them."""

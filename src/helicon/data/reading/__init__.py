@@ -1,0 +1,1 @@
+"""Bytes from files: compressed, delimited, cached, downloaded."""

@@ -1,0 +1,1 @@
+"""Proteins whose contacts are known."""

@@ -1,0 +1,1 @@
+"""Values along a genome: bigWig and bedGraph."""

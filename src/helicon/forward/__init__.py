@@ -1,0 +1,1 @@
+"""A network asked for its outputs: tiles, pooling, memory, substitutions."""

@@ -1,0 +1,1 @@
+"""Pictures of scores of letters."""

@@ -1,0 +1,1 @@
+"""Genes from a network's classes of positions."""

@@ -1,0 +1,264 @@
+"""The engine under all verbs: shards in, one output out, on one device, several, or a cluster.
+
+A job cuts its input in shards whose results depend on the shard alone. Each result is kept as a
+part (`parts.py`) as soon as it is there; when all are, the job makes its output of them, in order.
+So the output is the same, byte by byte, however the shards were dealt out and however often the
+work was stopped; memory is bounded by what one shard takes on each device.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from helicon.errors import InputError
+from helicon.files import write_aside
+from helicon.forward.network import Network
+from helicon.inference.jobs.parts import Parts
+from helicon.machine.precision import Precision
+from helicon.machine.progress import Progress
+from helicon.machine.provenance import peak_memory_mb
+
+Worker = Callable[[Any], pa.Table]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where a job computes. It never changes the result.
+
+    Attributes:
+        devices: how many GPUs, or on a CPU how many processes that share its cores.
+        engine: `local`, or `ray` for a Ray cluster.
+        accelerator: `auto`, `cpu`, `cuda` or `mps`.
+        precision: of matrix products, `float32` or `bfloat16`. (This does change the result, and
+            is part of a job's identity.)
+    """
+
+    devices: int = 1
+    engine: Literal["local", "ray"] = "local"
+    accelerator: str = "auto"
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        if self.devices < 1:
+            raise InputError(f"devices: must be at least 1, not {self.devices}")
+        if self.engine not in ("local", "ray"):
+            raise InputError(f"engine: {self.engine!r} is not known; local or ray")
+
+    def network(self, model: str | Path, index: int = 0) -> Network:
+        """Open the model on one of the devices."""
+        return Network.open(
+            model, accelerator=self.accelerator, index=index, precision=self.precision
+        )
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of a job's input.
+
+    Attributes:
+        payload: what a worker needs to know; small, picklable.
+        size: letters (or records) in it, for the progress bar.
+    """
+
+    payload: Any
+    size: int
+
+
+class Job(Protocol):
+    """What a verb computes.
+
+    Jobs are sent to other processes: they are frozen dataclasses of plain values.
+    """
+
+    @property
+    def verb(self) -> str:
+        """Name of the verb."""
+
+    @property
+    def unit(self) -> str:
+        """What the sizes of shards count: `letters` or `records`."""
+
+    @property
+    def model(self) -> str | Path:
+        """What `Network.open` takes."""
+
+    def identity(self) -> dict[str, Any]:
+        """All options and hashes of inputs that decide the output, as JSON values."""
+
+    def total(self) -> int | None:
+        """Letters (or records) of all shards; `None` where that is not known beforehand."""
+
+    def shards(self) -> Iterator[Shard]:
+        """The shards in order, the same each time; the input is streamed."""
+
+    def worker(self, network: Network) -> Worker:
+        """What turns a payload into a table; called once in each process."""
+
+    def assemble(self, parts: Iterator[pa.Table], aside: Path) -> None:
+        """Write the output to `aside` from all tables, in the order of the shards."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a job did.
+
+    Attributes:
+        out: the output.
+        shards: in all.
+        resumed: of these, found finished from an earlier start.
+        letters: that this start worked on.
+        seconds: that this start took.
+        device: on which.
+        peak_memory_mb: largest resident memory of the first process.
+    """
+
+    out: Path
+    shards: int
+    resumed: int
+    letters: int
+    seconds: float
+    device: str
+    peak_memory_mb: float
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        again = f", {self.resumed} of them found finished" if self.resumed else ""
+        return (
+            f"{self.out}: {self.letters:,} letters in {self.seconds:.1f} s on {self.device} "
+            f"({self.shards} shards{again}; peak memory {self.peak_memory_mb:,.0f} MiB)"
+        )
+
+
+def run(job: Job, out: str | Path, engine: Engine, network: Network | None = None) -> Done:
+    """Do a job, or what is left of it.
+
+    Args:
+        job: the job.
+        out: its output; `OUT.parts` beside it holds finished parts until the output stands.
+        engine: where to compute.
+        network: the job's model, if it is open already.
+
+    Raises:
+        InputError: of the job; or `OUT.parts` holds another job's parts.
+        WorkError: a process died, or the disk is full. Finished parts stay.
+    """
+    out, began = Path(out), time.monotonic()
+    network = network or engine.network(job.model)
+    with Parts.open(out, _identity(job, network)) as parts:
+        found = parts.done()
+        with Progress(job.verb, job.total()) as progress:
+            tally = _Tally(progress, job.unit)
+            for size in _results(job, engine, network, parts, tally):
+                tally.add(size)
+        shards = len(found) + tally.shards
+        with write_aside(out) as aside:
+            job.assemble(parts.read(shards), aside)
+        parts.remove()
+    return Done(
+        out=out,
+        shards=shards,
+        resumed=len(found),
+        letters=tally.letters,
+        seconds=time.monotonic() - began,
+        device=f"{engine.devices} x {network.device.type}" + " (ray)" * (engine.engine == "ray"),
+        peak_memory_mb=peak_memory_mb(),
+    )
+
+
+def _identity(job: Job, network: Network) -> dict[str, Any]:
+    return {
+        "verb": job.verb,
+        "helicon": version("helicon"),
+        "model": network.digest,
+        "precision": network.precision,
+        "device": network.device.type,
+        **job.identity(),
+    }
+
+
+class _Tally:
+    """Counts what this start computed, and keeps the progress bar."""
+
+    def __init__(self, progress: Progress, unit: str):
+        self.progress, self.unit = progress, unit
+        self.shards = self.letters = self.skipped = 0
+        self._began = time.monotonic()
+
+    def skip(self, size: int) -> None:
+        """Note a shard that an earlier start finished."""
+        self.skipped += size
+
+    def add(self, size: int) -> None:
+        """Note a shard that is finished now."""
+        self.shards += 1
+        self.letters += size
+        self.progress.rate(self.letters / max(time.monotonic() - self._began, 1e-9), self.unit)
+        self.progress.step(self.skipped + self.letters)
+
+
+def _results(
+    job: Job, engine: Engine, network: Network, parts: Parts, tally: _Tally
+) -> Iterator[int]:
+    """Compute every shard that is not finished; give its size when its part is kept."""
+    found = parts.done()
+
+    def unfinished() -> Iterator[tuple[int, Shard]]:
+        for number, shard in enumerate(job.shards()):
+            if number in found:
+                tally.skip(shard.size)
+            else:
+                yield number, shard
+
+    if engine.engine == "ray":
+        from helicon.inference.jobs import ray_cluster
+
+        yield from ray_cluster.compute(job, engine, parts, found)
+    elif engine.devices > 1:
+        from helicon.inference.jobs import processes
+
+        yield from processes.compute(job, engine, parts, unfinished())
+    else:
+        worker = job.worker(network)
+        for number, shard in unfinished():
+            parts.write(number, worker(shard.payload))
+            yield shard.size
+
+
+def cores_each(engine: Engine) -> int:
+    """Threads of each process, so that all together use the cores once."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(cores or 1, torch.get_num_threads()) // engine.devices)
+
+
+def write_parquet(
+    parts: Iterator[pa.Table], path: Path, schema: pa.Schema, metadata: dict[str, str]
+) -> int:
+    """Write tables to one Parquet file, a row group each.
+
+    Args:
+        parts: tables of one schema.
+        path: the file.
+        schema: of the tables, for a file without rows.
+        metadata: kept in the file's schema.
+
+    Returns:
+        Rows written.
+    """
+    rows = 0
+    kept = schema.with_metadata(metadata)
+    with pq.ParquetWriter(path, kept, compression="zstd") as writer:
+        for table in parts:
+            writer.write_table(table.cast(kept))
+            rows += len(table)
+    return rows

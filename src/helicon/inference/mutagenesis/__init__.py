@@ -1,0 +1,1 @@
+"""Every substitution at every position."""

@@ -1,0 +1,1 @@
+"""What a network says of every base of a genome."""

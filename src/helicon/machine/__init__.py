@@ -1,0 +1,1 @@
+"""What a program stands on: devices and processes, precision, progress, provenance."""

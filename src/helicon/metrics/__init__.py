@@ -1,0 +1,1 @@
+"""Measures of predictions, each a pure function of everything that was predicted."""

@@ -1,0 +1,1 @@
+"""ByteNet, the network of CARP."""

@@ -1,0 +1,1 @@
+"""ChordMixer, the network of FinDNA."""

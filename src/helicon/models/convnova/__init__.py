@@ -1,0 +1,1 @@
+"""ConvNova: gated, dilated convolutions in two branches."""

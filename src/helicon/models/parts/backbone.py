@@ -1,0 +1,126 @@
+"""What every backbone is: the contract that heads, objectives, training and inference rely on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor, nn
+
+from helicon.alphabet import ALPHABETS, Alphabet
+from helicon.models.parts.substitutions import Changes, Cropped
+
+#: Token ids, or a soft one-hot over the alphabet's letters.
+Tokens = Integer[Tensor, "batch length"] | Float[Tensor, "batch length letters"]
+Mask = Bool[Tensor, "batch length"]
+Features = Float[Tensor, "batch length channels"]
+
+#: Letters of the passes of `Backbone.at_sites`.
+_LETTERS = 8192
+
+
+class Backbone(nn.Module, ABC):
+    """A network from tokens to one feature vector a position.
+
+    Activations are channels-last, `(batch, length, channels)`, throughout. Padding (positions
+    where `mask` is false) never changes the result at a real position, whichever side it is on.
+
+    Attributes:
+        architecture: the name under which the registry knows the class.
+        config: the frozen dataclass that the network was built from.
+    """
+
+    architecture: ClassVar[str]
+    config: Any
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """The alphabet whose ids and one-hot columns the network reads: the config names it."""
+        return ALPHABETS[self.config.alphabet]
+
+    @property
+    @abstractmethod
+    def d_model(self) -> int:
+        """Channels of the output."""
+
+    @property
+    @abstractmethod
+    def receptive_field(self) -> int | None:
+        """Width of the smallest centred window that holds all that a position's output depends on.
+
+        `None` where the network sees the whole sequence.
+        """
+
+    @property
+    def cell(self) -> int:
+        """Grid on which the network stands: a sequence cut at its multiples is seen the same way.
+
+        One for all networks but those that pool positions.
+        """
+        return 1
+
+    @property
+    @abstractmethod
+    def layers(self) -> int:
+        """Number of layers, for `forward`'s `layer`."""
+
+    @abstractmethod
+    def forward(self, x: Tokens, mask: Mask | None = None, layer: int | None = None) -> Features:
+        """Run the network.
+
+        Args:
+            x: token ids `(B, L)`, or a soft one-hot `(B, L, V)` of floats over the letters.
+            mask: true at real positions, `(B, L)`; `None` where all are real.
+            layer: stop after so many layers (0: after the stem) and give what they made; `None`
+                gives the network's output, which may pass through more than the last layer.
+
+        Returns:
+            Features `(B, L, D)`. Values at padded positions have no meaning.
+        """
+
+    def changes(self) -> Changes:
+        """The cheapest exact way to the features of sequences with substitutions."""
+        return Cropped(self, self.receptive_field, align=self.cell, channels=self.d_model)
+
+    def at_sites(
+        self,
+        x: Integer[Tensor, " length"],
+        positions: Integer[Tensor, " sites"],
+        letter: int,
+        layer: int | None = None,
+    ) -> Float[Tensor, "sites channels"]:
+        """Features at positions, each of which is substituted while all others are as they are.
+
+        Without gradients, in evaluation mode. This is the way of any architecture, a full pass a
+        position, some together; one that knows more computes less.
+
+        Args:
+            x: token ids (L,) of the whole sequence.
+            positions: 0-based, (n,), in any order.
+            letter: the id that stands there instead, that of the mask for one.
+            layer: see `forward`.
+
+        Returns:
+            (n, D): of the pass in which it is substituted, each position's own features.
+        """
+        found = []
+        for some in positions.split(max(1, _LETTERS // len(x))):
+            row = torch.arange(len(some), device=x.device)
+            batch = x.repeat(len(some), 1)
+            batch[row, some] = letter
+            found.append(self(batch, None, layer)[row, some])
+        return torch.cat(found)
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of trained values."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def one_hot(x: Tokens, letters: int, dtype: torch.dtype) -> Float[Tensor, "batch length letters"]:
+    """Soft one-hot rows of token ids; ids behind the letters (mask, padding) give rows of zeros."""
+    if x.is_floating_point():
+        return x.to(dtype)
+    return (x.unsqueeze(-1) == torch.arange(letters, device=x.device)).to(dtype)

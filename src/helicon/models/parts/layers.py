@@ -1,0 +1,56 @@
+"""Convolutions over channels-last activations, written for the fast path of each device."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from helicon.models.parts.fast_conv import fast_conv, pays
+
+Sequence = Float[Tensor, "batch length channels"]
+Outputs = Float[Tensor, "batch length outputs"]
+
+
+def conv(x: Sequence, weight: Tensor, bias: Tensor | None, dilation: int = 1) -> Outputs:
+    """Dilated "same" convolution along the length of channels-last activations.
+
+    The sequence is seen as an image of height one in channels-last layout, which both oneDNN and
+    cuDNN take without a permutation or a copy; `conv1d` would transpose twice. Wide float32 layers
+    on a CPU go by `fast_conv`, which differs by rounding alone.
+
+    Args:
+        x: activations (B, L, C).
+        weight: (D, C, K) with K odd, laid out as in `torch.nn.Conv1d`.
+        bias: (D,) or `None`.
+        dilation: distance between taps.
+
+    Returns:
+        Activations (B, L, D).
+    """
+    if pays(x, weight, dilation):
+        return fast_conv(x, weight, bias, dilation)
+    batch, length, channels = x.shape
+    image = x.reshape(batch, 1, length, channels).permute(0, 3, 1, 2)
+    reach = weight.shape[-1] // 2 * dilation
+    out = F.conv2d(image, weight.unsqueeze(2), bias, padding=(0, reach), dilation=(1, dilation))
+    return out.permute(0, 2, 3, 1).reshape(batch, length, -1)
+
+
+class Conv(nn.Conv1d):
+    """`torch.nn.Conv1d` with "same" padding (odd kernels) on channels-last activations."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, dilation: int = 1):
+        super().__init__(channels_in, channels_out, kernel, dilation=dilation)
+
+    def forward(self, x: Sequence) -> Outputs:
+        """Convolve (B, L, C) to (B, L, D)."""
+        return conv(x, self.weight, self.bias, self.dilation[0])
+
+
+class Pointwise(nn.Linear):
+    """`torch.nn.Linear` over the channels of (B, L, C), computed as a convolution of width one."""
+
+    def forward(self, x: Sequence) -> Outputs:
+        """Map (B, L, C) to (B, L, D)."""
+        return conv(x, self.weight.unsqueeze(-1), self.bias)

@@ -1,0 +1,1 @@
+"""Augmentations of sequences: chains of operations and their views."""

@@ -1,0 +1,1 @@
+"""From a model to one that is fine-tuned or probed."""

@@ -1,0 +1,1 @@
+"""Measuring any saved model."""

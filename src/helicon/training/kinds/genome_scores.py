@@ -1,0 +1,192 @@
+"""Measures of a token model over stretches of a genome, streamed: any length in bounded memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from torch import nn
+
+from helicon.data.genome.intervals import Intervals
+from helicon.data.sampling.windows import Windows
+from helicon.forward.outputs import Outputs
+from helicon.metrics import measures as metrics
+from helicon.metrics.scores import Scores, probabilities
+from helicon.metrics.targets import Target
+from helicon.models.parts.heads import IGNORE
+from helicon.training.kinds.labelled_genome import (
+    LabelledGenome,
+    reach,
+    tile_length,
+    tile_outputs,
+    tiles,
+)
+
+_RUNS = {
+    "chrom": pl.String,
+    "start": pl.Int64,
+    "end": pl.Int64,
+    "label": pl.String,
+    "prediction": pl.String,
+    "probability": pl.Float64,
+}
+
+
+def genome_scores(
+    model: nn.Module,
+    data: LabelledGenome,
+    intervals: Intervals,
+    target: Target,
+    *,
+    both_strands: bool = False,
+    watch: Callable[[Windows, Outputs, NDArray], None] | None = None,
+) -> Scores:
+    """Measure a token model on every labelled position of some intervals, each once.
+
+    Args:
+        model: with a token head, in the unit of training.
+        data: genome, annotation and window sizes.
+        intervals: where to measure.
+        target: what is predicted.
+        both_strands: average the predictions for the two strands.
+        watch: called with every batch of tiles, their outputs (n, length, K) in the unit of the
+            data and their labels (n, length).
+    """
+    tally: ClassTally | _Values = (
+        ClassTally(target) if data.annotation.kind == "classes" else _Values(target)
+    )
+    for windows, outputs, labels in _labelled_tiles(model, data, intervals, both_strands):
+        outputs = target.natural(outputs)
+        tally.add(outputs, labels)
+        if watch is not None:
+            watch(windows, outputs, labels)
+    return tally.scores()
+
+
+def _labelled_tiles(
+    model: nn.Module, data: LabelledGenome, intervals: Intervals, both_strands: bool
+) -> Iterator[tuple[Windows, Outputs, NDArray]]:
+    context = reach(model, data.context)
+    length = tile_length(data.length, context)
+    places = tiles(data.genome, intervals, length)
+    opposite = data.opposite if both_strands else None
+    parts = tile_outputs(model, data.genome, places, length, context, opposite=opposite)
+    for windows, outputs in parts:
+        labels = data.annotation.windows(windows.chroms, windows.starts, length)
+        beyond = np.arange(length) >= windows.sizes[:, None]
+        labels[beyond] = IGNORE if data.annotation.kind == "classes" else np.nan
+        yield windows, outputs, labels
+
+
+class ClassTally:
+    """Confusion matrix and loss of everything added.
+
+    Args:
+        target: classes.
+    """
+
+    def __init__(self, target: Target):
+        self.target = target
+        self.matrix = np.zeros((len(target.names),) * 2, dtype=np.int64)
+        self.loss = 0.0
+
+    def add(self, outputs: Outputs, labels: NDArray) -> None:
+        """Add outputs (..., C) and classes (...), `IGNORE` where there is none."""
+        known = labels != IGNORE
+        truth, found = labels[known].astype(np.int64), outputs[known].astype(np.float64)
+        chosen = np.take_along_axis(found, truth[:, None], axis=1)[:, 0]
+        self.loss += float((np.logaddexp.reduce(found, axis=1) - chosen).sum())
+        self.matrix += metrics.confusion_matrix(truth, found.argmax(axis=1), len(self.matrix))
+
+    def scores(self) -> Scores:
+        """Measures of everything added, all positions alike."""
+        total = int(self.matrix.sum())
+        loss = self.loss / total if total else math.nan
+        found = metrics.classification_metrics(self.matrix, self.target.names)
+        return Scores({"loss": loss, **found}, confusion=self.matrix)
+
+
+class _Values:
+    """Correlation and errors of everything added."""
+
+    def __init__(self, target: Target):
+        self.target = target
+        self.sums = metrics.RegressionSums()
+
+    def add(self, outputs: Outputs, labels: NDArray) -> None:
+        known = ~np.isnan(labels)
+        self.sums.add(labels[known], outputs[..., 0][known])
+
+    def scores(self) -> Scores:
+        found = self.sums.metrics()
+        return Scores({"loss": (found["rmse"] / self.target.scale[0]) ** 2, **found})
+
+
+@dataclass
+class Runs:
+    """Predicted classes along the genome, as stretches of one class; give `add` as `watch`.
+
+    Attributes:
+        names: of the chromosomes.
+        target: what is predicted.
+        parts: the stretches of each batch of tiles.
+    """
+
+    names: list[str]
+    target: Target
+    parts: list[pl.DataFrame]
+
+    def add(self, windows: Windows, outputs: Outputs, labels: NDArray) -> None:
+        """Take one batch of tiles; see `genome_scores`."""
+        inside = np.arange(labels.shape[1]) < windows.sizes[:, None]
+        position = (windows.starts[:, None] + np.arange(labels.shape[1]))[inside]
+        values = probabilities(self.target, outputs[inside])
+        frame = pl.DataFrame(
+            {
+                "chrom": np.broadcast_to(windows.chroms[:, None], inside.shape)[inside],
+                "start": position,
+                "end": position + 1,
+                "label": labels[inside],
+                "prediction": values.argmax(axis=1),
+                "probability": values.max(axis=1).astype(np.float64),
+            }
+        )
+        self.parts.append(_joined(frame))
+
+    def frame(self) -> pl.DataFrame:
+        """All stretches in order, neighbours with one label and one prediction joined.
+
+        Returns:
+            Columns `chrom`, `start`, `end` (0-based, half-open), `label` (null where there is
+            none), `prediction`, and `probability` (mean probability of the prediction).
+        """
+        joined = _joined(pl.concat(self.parts))
+        classes = dict(enumerate(self.target.names))
+        return joined.with_columns(
+            pl.col("chrom").replace_strict(dict(enumerate(self.names))),
+            pl.col("label").replace_strict(classes, default=None),
+            pl.col("prediction").replace_strict(classes),
+        ).cast(_RUNS)  # type: ignore[arg-type]
+
+
+def _joined(frame: pl.DataFrame) -> pl.DataFrame:
+    """Join neighbouring rows that touch and agree; probabilities are averaged over positions."""
+    same = pl.lit(True)
+    for name in ("chrom", "label", "prediction"):
+        same &= pl.col(name) == pl.col(name).shift()
+    same &= pl.col("start") == pl.col("end").shift()
+    length = pl.col("end") - pl.col("start")
+    return (
+        frame.with_columns(run=(~same.fill_null(False)).cum_sum())
+        .group_by("run", maintain_order=True)
+        .agg(
+            pl.col("chrom", "start", "label", "prediction").first(),
+            pl.col("end").last(),
+            probability=(pl.col("probability") * length).sum() / length.sum(),
+        )
+        .select("chrom", "start", "end", "label", "prediction", "probability")
+    )

@@ -1,0 +1,1 @@
+"""What is measured beside a network: k-mers, one-hot, Markov models."""
