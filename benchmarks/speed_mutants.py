@@ -27,10 +27,11 @@ from helicon.forward.network import Network
 from helicon.inference.mutants.scores import masked_log_p
 from helicon.models.bytenet.substitutions import Cone
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM
-from helicon.models.parts.backbone import Backbone
 from helicon.models.registry import SIZES
 
 SEED = 1
+#: Letters of passes that are made together.
+LETTERS = 8192
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,16 @@ class Protein:
     def batched(self) -> Tensor:
         """The same, some passes at once."""
         with self.network.computing():
-            features = Backbone.at_sites(
-                self.network.model.backbone,
-                self.network.tokens(self.ids),
-                torch.from_numpy(self.some).to(self.network.device),
-                PROTEIN.mask_id,
-            )
-        return self.network.outputs(features).cpu()
+            ids = self.network.tokens(self.ids)
+            some = torch.from_numpy(self.some).to(self.network.device)
+            at_once = max(1, LETTERS // self.length)
+            rows = []
+            for at in some.split(at_once):
+                row = torch.arange(len(at), device=at.device)
+                batch = ids.repeat(len(at), 1)
+                batch[row, at] = PROTEIN.mask_id
+                rows.append(self.network.model.backbone(batch)[row, at])
+        return self.network.outputs(torch.cat(rows)).cpu()
 
 
 def share_computed(network: Network, length: int) -> float:

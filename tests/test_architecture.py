@@ -46,8 +46,6 @@ LINES_OF_A_FILE = 800
 CIRCLES = {
     "src/helicon/inference/jobs",
     "src/helicon/models",
-    "src/helicon/models/bytenet",
-    "src/helicon/models/convnova",
     "src/helicon/training",
 }
 CROWDED = {"src/helicon/report"}

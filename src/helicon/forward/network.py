@@ -207,21 +207,6 @@ class Network:
         with self.computing():
             return self.model.cls_features(self.tokens(ids), self._mask(mask), layer).float()
 
-    def at_sites(self, ids: Ids | Tensor, positions: NDArray[np.int64], letter: int) -> Tensor:
-        """Features at positions, each substituted alone, see `Backbone.at_sites`.
-
-        Args:
-            ids: token ids (L,) of a whole sequence.
-            positions: 0-based, (n,).
-            letter: the id that stands there instead.
-
-        Returns:
-            float32 (n, D), on the device.
-        """
-        at = torch.from_numpy(positions).to(self.device)
-        with self.computing():
-            return self.model.backbone.at_sites(self.tokens(ids), at, letter).float()
-
     def head(self, features: Tensor, mask: Real | Tensor | None = None) -> Tensor:
         """Outputs for features (B, L, D): (B, L, K), of a sequence head (B, K), in float32.
 

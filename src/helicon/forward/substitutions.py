@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from helicon.alphabet import Ids
@@ -28,17 +27,22 @@ class Differences:
 
     def __init__(self, network: Network):
         self.network = network
-        self.changes = network.model.backbone.changes()
+        self.substitutions = network.model.backbone.substitutions()
 
     def reference(self, ids: Ids | Tensor) -> Reference:
-        """Run the network on a sequence, before substitutions.
+        """A sequence, before substitutions.
 
         Args:
             ids: token ids (L,). The sequence is taken as whole: the network sees nothing beyond.
         """
         with self.network.computing():
-            found = self.changes.reference(self.network.tokens(ids))
-        return replace(found, features=found.features.float())
+            found = self.substitutions.reference(self.network.tokens(ids))
+
+        def features() -> Tensor:
+            with self.network.computing():
+                return found.features.float()
+
+        return replace(found, compute=features)
 
     def of(
         self,
@@ -53,7 +57,7 @@ class Differences:
             reference: what `reference` gave.
             positions: 0-based first substituted position of each, (n,).
             tokens: ids that stand there instead, (n,), or (n, w) for w letters in succession.
-            where: see `helicon.models.parts.substitutions.Changes.of`.
+            where: see `helicon.models.parts.substitutions.Substitutions.of`.
 
         Yields:
             Which substitutions, and their features, float32.
@@ -61,37 +65,10 @@ class Differences:
         tokens = tokens.to(self.network.device).view(len(positions), -1)
         positions = positions.to(self.network.device)
         room = CPU_BYTES if self.network.device.type == "cpu" else GPU_BYTES
-        each = self.changes.bytes_each(len(reference), tokens.shape[1], where)
+        each = self.substitutions.bytes_each(len(reference), tokens.shape[1], where)
         at_once = max(1, room // each)
         for first in range(0, len(positions), at_once):
             part = slice(first, min(first + at_once, len(positions)))
             with self.network.computing():
-                found = self.changes.of(reference, positions[part], tokens[part], where)
+                found = self.substitutions.of(reference, positions[part], tokens[part], where)
             yield part, replace(found, features=found.features.float())
-
-
-def changed_features(
-    network: Network,
-    ids: Ids | Tensor,
-    positions: Tensor,
-    tokens: Tensor,
-    where: Where = "affected",
-) -> Changed:
-    """The features of a sequence with one substitution, for each of n, all at once.
-
-    For many substitutions, or several calls with one sequence, use `Differences`.
-
-    Args:
-        network: the network.
-        ids: token ids (L,) of the whole sequence.
-        positions: 0-based first substituted position of each, (n,).
-        tokens: ids that stand there instead, (n,) or (n, w).
-        where: see `helicon.models.parts.substitutions.Changes.of`.
-    """
-    differences = Differences(network)
-    parts = [c for _, c in differences.of(differences.reference(ids), positions, tokens, where)]
-    return Changed(
-        torch.cat([part.start for part in parts]),
-        torch.cat([part.features for part in parts]),
-        parts[0].length,
-    )

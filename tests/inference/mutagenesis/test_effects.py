@@ -11,7 +11,7 @@ from helicon.alphabet import DNA
 from helicon.errors import InputError
 from helicon.forward import substitutions as differences
 from helicon.forward.network import Network
-from helicon.forward.substitutions import Differences, changed_features
+from helicon.forward.substitutions import Differences
 from helicon.inference.mutagenesis.effects import Effects, Wanted, known_scores
 from helicon.inference.mutagenesis.mutagenesis import ALTERNATIVES
 from helicon.models.hub import HeliconConfig, HeliconModel, with_head
@@ -149,7 +149,8 @@ def test_several_letters_and_masks_at_once(tiny_language: Network):
     ids = sequence()
     positions = torch.tensor([0, 28, LENGTH - 3])
     tokens = torch.tensor([[1, 2, 3], [4, 4, 0], [5, 5, 5]])
-    changed = changed_features(tiny_language, ids, positions, tokens)
+    made = Differences(tiny_language)
+    ((_, changed),) = made.of(made.reference(ids), positions, tokens)
     for row in range(3):
         whole = ids.copy()
         whole[positions[row] : positions[row] + 3] = tokens[row]

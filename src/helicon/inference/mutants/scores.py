@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,6 +28,7 @@ from helicon.data.genome.genome import gather_windows
 from helicon.data.genome.intervals import Intervals
 from helicon.forward.memory import letters_at_once
 from helicon.forward.network import Network
+from helicon.forward.substitutions import Differences
 from helicon.forward.tiles import Sequences, Tiling, over_tiles
 from helicon.metrics.measures import spearman
 
@@ -46,8 +48,12 @@ def masked_log_p(network: Network, ids: Ids, positions: Whole) -> NDArray[np.flo
 
     Each position is hidden alone.
     """
-    features = network.at_sites(ids, positions, network.alphabet.mask_id)
-    return network.outputs(features).cpu().numpy()
+    differences = Differences(network)
+    hidden = torch.full((len(positions),), network.alphabet.mask_id)
+    found = differences.of(
+        differences.reference(ids), torch.from_numpy(positions), hidden, "substituted"
+    )
+    return np.concatenate([network.outputs(each.features[:, 0]).cpu().numpy() for _, each in found])
 
 
 def open_log_p(

@@ -32,14 +32,14 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from helicon.alphabet import PROTEIN
 from helicon.errors import InputError
-from helicon.models.bytenet.substitutions import at_sites
+from helicon.models.bytenet.substitutions import ByteNetSubstitutions
 from helicon.models.parts.backbone import Backbone, Features, Mask, Tokens
 from helicon.models.parts.layers import Conv, Pointwise, Sequence
+from helicon.models.parts.substitutions import Substitutions
 
 #: Activation functions by name; GELU is the exact one, as in all published models.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
@@ -169,15 +169,9 @@ class ByteNet(Backbone):
             stream = block(stream, mask)
         return stream if layer is not None else self.norm(stream)
 
-    def at_sites(
-        self,
-        x: Integer[Tensor, " length"],
-        positions: Integer[Tensor, " sites"],
-        letter: int,
-        layer: int | None = None,
-    ) -> Float[Tensor, "sites channels"]:
-        """See `Backbone`. Only what matters to the positions is computed."""
-        return at_sites(self, x, positions, letter, layer)
+    def substitutions(self) -> Substitutions:
+        """See `Backbone`. For single positions only what matters to them is computed."""
+        return ByteNetSubstitutions(self)
 
     def embed(self, x: Tokens) -> Features:
         """The residual stream (B, L, D) before the first block.

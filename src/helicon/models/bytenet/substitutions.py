@@ -21,7 +21,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,10 +30,8 @@ from jaxtyping import Float, Integer
 from numpy.typing import NDArray
 from torch import Tensor
 
-from helicon.models.parts.backbone import Features
-
-if TYPE_CHECKING:
-    from helicon.models.bytenet.network import ByteNet
+from helicon.models.parts.backbone import Backbone, Features
+from helicon.models.parts.substitutions import Changed, Cropped, Reference, Where
 
 Whole = NDArray[np.int64]
 
@@ -47,41 +45,74 @@ CPU_ROWS, GPU_ROWS = 2**14, 2**17
 CPU_PART, GPU_PART = 2**19, 2**25
 
 
-def at_sites(
-    network: ByteNet,
+class ByteNetSubstitutions(Cropped):
+    """See the module's docstring, for the features of single substituted positions.
+
+    All others, of every affected position or of longer stretches, are `Cropped`'s.
+
+    Args:
+        network: a ByteNet.
+    """
+
+    def __init__(self, network: Backbone):
+        super().__init__(network, network.receptive_field, channels=network.d_model)
+
+    def of(
+        self,
+        reference: Reference,
+        positions: Integer[Tensor, " n"],
+        tokens: Integer[Tensor, "n width"],
+        where: Where = "affected",
+    ) -> Changed:
+        """See `Substitutions`."""
+        if not _single(tokens.shape[1], where):
+            return super().of(reference, positions, tokens, where)
+        features = _at_sites(self.network, reference.ids, positions, tokens[:, 0])
+        return Changed(positions, features[:, None], len(reference))
+
+    def bytes_each(self, length: int, width: int, where: Where) -> int:
+        """See `Substitutions`. Single positions are worked on in parts of a fixed size."""
+        if not _single(width, where):
+            return super().bytes_each(length, width, where)
+        return 4 * self.channels
+
+
+def _single(width: int, where: Where) -> bool:
+    return where == "substituted" and width == 1
+
+
+def _at_sites(
+    network: Any,
     x: Integer[Tensor, " length"],
     positions: Integer[Tensor, " sites"],
-    letter: int,
-    layer: int | None = None,
+    letters: Integer[Tensor, " sites"],
 ) -> Float[Tensor, "sites channels"]:
     """Features at positions, each of which is substituted while all others are as they are.
 
     Args:
-        network: in evaluation mode; no gradients flow.
+        network: a ByteNet in evaluation mode; no gradients flow.
         x: token ids (L,) of the whole sequence.
         positions: 0-based, (n,), in any order.
-        letter: the id that stands there instead.
-        layer: see `Backbone.forward`.
+        letters: the ids that stand there instead, (n,).
 
     Returns:
         (n, D).
     """
     config = network.config
-    blocks = config.blocks if layer is None else layer
-    cone = Cone.of(tuple(config.dilations[:blocks]), config.kernel)
+    cone = Cone.of(tuple(config.dilations), config.kernel)
     order = positions.cpu().numpy().astype(np.int64).argsort(kind="stable")
     ascending = positions.cpu().numpy()[order].astype(np.int64)
-    row = network.embed(torch.full((1, 1), letter, device=x.device))[0]
-    out = row.new_empty(len(order), config.d_model)
+    rows = network.embed(letters[torch.from_numpy(order).to(x.device)][None])[0]
+    out = torch.empty_like(rows)
     for part in _together(network, ascending):
         known = _Known.of(network, x, ascending[part], cone)
         for some in _at_once(x, cone, part):
-            found = _Front(network, cone, known, ascending[some], row).behind_all()
+            found = _Front(network, cone, known, ascending[some], rows[some]).behind_all()
             out[torch.from_numpy(order[some]).to(x.device)] = found
-    return out if layer is not None else network.norm(out)
+    return network.norm(out)
 
 
-def _together(network: ByteNet, ascending: Whole) -> Iterator[slice]:
+def _together(network: Any, ascending: Whole) -> Iterator[slice]:
     """Sites that share one pass over the unchanged sequence."""
     each = 4 * (network.config.d_model + 2 * network.config.hidden) * max(1, network.config.blocks)
     span = max(256, KEPT // each)
@@ -182,7 +213,7 @@ class _Known:
     layers: list[_Layer]
 
     @classmethod
-    def of(cls, network: ByteNet, x: Tensor, sites: Whole, cone: Cone) -> _Known:
+    def of(cls, network: Any, x: Tensor, sites: Whole, cone: Cone) -> _Known:
         """Read as much of a sequence (L,) as some sites (n,), ascending, see.
 
         Beyond what they see the sequence may end wherever it likes.
@@ -243,12 +274,12 @@ class _Front:
         cone: of the sites.
         known: the unchanged sequence.
         sites: positions (n,).
-        row: what the stream is at a substituted position, before the first block: (1, D).
+        rows: what the stream is at the sites, before the first block: (n, D).
     """
 
-    def __init__(self, network: ByteNet, cone: Cone, known: _Known, sites: Whole, row: Tensor):
+    def __init__(self, network: Any, cone: Cone, known: _Known, sites: Whole, rows: Tensor):
         self.network, self.cone, self.known, self.sites = network, cone, known, sites
-        self.stream = row.expand(len(sites), -1)
+        self.stream = rows
         self.positions = sites
         self.slots = np.arange(len(sites))[:, None]
 

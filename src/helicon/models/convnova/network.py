@@ -34,10 +34,10 @@ from torch import Tensor, nn
 
 from helicon.alphabet import DNA
 from helicon.errors import InputError
-from helicon.models.convnova.substitutions import ConvNovaChanges
+from helicon.models.convnova.substitutions import ConvNovaSubstitutions
 from helicon.models.parts.backbone import Backbone, Features, Mask, Tokens, one_hot
 from helicon.models.parts.layers import Conv, Pointwise, Sequence, conv
-from helicon.models.parts.substitutions import Changes
+from helicon.models.parts.substitutions import Substitutions
 
 STEM_KERNEL = 9
 MAX_DILATION = 1024
@@ -228,10 +228,10 @@ class ConvNova(Backbone):
         shift = _left_padding(mask)  # cells are counted from the first real position
         return _roll(self._run(_roll(letters, shift), _roll(mask, shift), layer), -shift)
 
-    def changes(self) -> Changes:
+    def substitutions(self) -> Substitutions:
         """See `Backbone`."""
         local = self.receptive_field is not None and not self.config.downsample
-        return ConvNovaChanges(self) if local else super().changes()
+        return ConvNovaSubstitutions(self) if local else super().substitutions()
 
     def _run(self, letters: Tensor, mask: Mask | None, layer: int | None) -> Features:
         """Features (B, L, D) of one-hot rows (B, L, V) that are zero at padding."""

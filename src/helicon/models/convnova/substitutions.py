@@ -22,19 +22,16 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
-from helicon.models.parts.backbone import one_hot
+from helicon.models.parts.backbone import Backbone, one_hot
 from helicon.models.parts.layers import conv
-from helicon.models.parts.substitutions import Changed, Changes, Reference, Where
-
-if TYPE_CHECKING:
-    from helicon.models.convnova.network import ConvNova
+from helicon.models.parts.substitutions import Changed, Reference, Substitutions, Where
 
 Rows = Float[Tensor, "positions batch channels"]
 Index = slice | list[int]
@@ -261,30 +258,29 @@ class _Places:
         return torch.tensor(offsets, device=self.positions.device)[:, None] + self.positions
 
 
-class ConvNovaChanges(Changes):
+class ConvNovaSubstitutions(Substitutions):
     """See the module's docstring. For dilated networks whose branches read one strand.
 
     A reference takes (6 x blocks + 3) x channels x 4 bytes a letter; sequences of many thousand
     letters are best cut in pieces, with a receptive field of context on either side.
 
     Args:
-        network: the network.
+        network: a ConvNova.
     """
 
-    def __init__(self, network: ConvNova):
+    def __init__(self, network: Backbone):
         self.network: Any = network
         self.config = network.config
         self.letters = _letters(network)
         self.stems = _stems(network)
         self.tables = [_table(weight, self.letters) for weight, _ in self.stems]
         names = ("conv",) if self.config.gate == "none" else ("conv", "gate")
-        self.spreads = [
-            {name: Spread(getattr(block, name)) for name in names} for block in self.network.blocks
-        ]
+        blocks: Any = network.blocks
+        self.spreads = [{name: Spread(getattr(block, name)) for name in names} for block in blocks]
         self._plans: dict[tuple[int, Where], tuple[tuple[int, ...], list[Hop]]] = {}
 
     def reference(self, ids: Integer[Tensor, " length"]) -> Reference:
-        """See `Changes`."""
+        """See `Substitutions`."""
         ids = ids.long()
         letters = self.letters[ids][None]
         stems = [conv(letters, *stem)[0].to(letters.dtype) for stem in self.stems]
@@ -296,7 +292,7 @@ class ConvNovaChanges(Changes):
             a, b = a.clone(), None if b is None else b.clone()
             _update(block, a, b, layer.h, layer.g)
         self._output(a)
-        return Reference(ids, a, known)
+        return Reference(ids, lambda: a, known)
 
     def of(
         self,
@@ -305,7 +301,7 @@ class ConvNovaChanges(Changes):
         tokens: Integer[Tensor, "n width"],
         where: Where = "affected",
     ) -> Changed:
-        """See `Changes`."""
+        """See `Substitutions`."""
         width = tokens.shape[1]
         first, plan = self._plan(width, where)
         known: _Known = reference.layers
@@ -323,7 +319,7 @@ class ConvNovaChanges(Changes):
         return Changed(positions + plan[-1].outputs[0], a.transpose(0, 1), len(reference))
 
     def bytes_each(self, length: int, width: int, where: Where) -> int:
-        """See `Changes`."""
+        """See `Substitutions`."""
         _, plan = self._plan(width, where)
         rows = max(len(hop.outputs) for hop in plan)
         return 4 * self.config.d_model * rows * 4  # both branches and both convolutions

@@ -10,15 +10,12 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from helicon.alphabet import ALPHABETS, Alphabet
-from helicon.models.parts.substitutions import Changes, Cropped
+from helicon.models.parts.substitutions import Cropped, Substitutions
 
 #: Token ids, or a soft one-hot over the alphabet's letters.
 Tokens = Integer[Tensor, "batch length"] | Float[Tensor, "batch length letters"]
 Mask = Bool[Tensor, "batch length"]
 Features = Float[Tensor, "batch length channels"]
-
-#: Letters of the passes of `Backbone.at_sites`.
-_LETTERS = 8192
 
 
 class Backbone(nn.Module, ABC):
@@ -80,38 +77,9 @@ class Backbone(nn.Module, ABC):
             Features `(B, L, D)`. Values at padded positions have no meaning.
         """
 
-    def changes(self) -> Changes:
+    def substitutions(self) -> Substitutions:
         """The cheapest exact way to the features of sequences with substitutions."""
         return Cropped(self, self.receptive_field, align=self.cell, channels=self.d_model)
-
-    def at_sites(
-        self,
-        x: Integer[Tensor, " length"],
-        positions: Integer[Tensor, " sites"],
-        letter: int,
-        layer: int | None = None,
-    ) -> Float[Tensor, "sites channels"]:
-        """Features at positions, each of which is substituted while all others are as they are.
-
-        Without gradients, in evaluation mode. This is the way of any architecture, a full pass a
-        position, some together; one that knows more computes less.
-
-        Args:
-            x: token ids (L,) of the whole sequence.
-            positions: 0-based, (n,), in any order.
-            letter: the id that stands there instead, that of the mask for one.
-            layer: see `forward`.
-
-        Returns:
-            (n, D): of the pass in which it is substituted, each position's own features.
-        """
-        found = []
-        for some in positions.split(max(1, _LETTERS // len(x))):
-            row = torch.arange(len(some), device=x.device)
-            batch = x.repeat(len(some), 1)
-            batch[row, some] = letter
-            found.append(self(batch, None, layer)[row, some])
-        return torch.cat(found)
 
     @property
     def parameter_count(self) -> int:

@@ -1,19 +1,20 @@
 """What substitutions change in the features of a sequence, without recomputing what they do not.
 
 A position's features depend on a window of `receptive_field` letters around it, so a substitution
-changes the features of that many positions and no others. `Backbone.changes()` gives the cheapest
-exact way that an architecture has to compute them:
+changes the features of that many positions and no others. `Backbone.substitutions()` gives the
+cheapest exact way that an architecture has to compute them:
 
-    changes = backbone.changes()
-    reference = changes.reference(ids)                   # one pass, once a sequence
-    changed = changes.of(reference, positions, tokens)   # many substitutions at a time
+    substitutions = backbone.substitutions()
+    reference = substitutions.reference(ids)                   # once a sequence
+    changed = substitutions.of(reference, positions, tokens)   # many at a time
 
 `Cropped`, the way of any architecture, runs the network on a window around each substitution. A
-network that knows more (`convnova_changes`) follows the change from layer to layer.
+network that knows more follows the change from layer to layer (ConvNova, ByteNet).
 """
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,19 +28,24 @@ from torch import Tensor
 Where = Literal["affected", "substituted"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reference:
     """A sequence, and what is known of it before anything is substituted.
 
     Attributes:
         ids: token ids (L,), int64. The sequence is whole: beyond its ends the network sees nothing.
-        features: the backbone's output (L, D).
-        layers: what the architecture keeps of the pass, for itself.
+        compute: gives `features`; called once, when they are first wanted.
+        layers: what the architecture keeps of its pass, for itself.
     """
 
     ids: Integer[Tensor, " length"]
-    features: Float[Tensor, "length channels"]
+    compute: Callable[[], Float[Tensor, "length channels"]]
     layers: Any = None
+
+    @functools.cached_property
+    def features(self) -> Float[Tensor, "length channels"]:
+        """The backbone's output (L, D)."""
+        return self.compute()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -71,7 +77,7 @@ class Changed:
         return (places >= 0) & (places < self.length)
 
 
-class Changes(ABC):
+class Substitutions(ABC):
     """How substitutions change the features of one network, whose weights must stay as they are.
 
     To be used without gradients, with the network in evaluation mode.
@@ -79,7 +85,7 @@ class Changes(ABC):
 
     @abstractmethod
     def reference(self, ids: Integer[Tensor, " length"]) -> Reference:
-        """Run the network on a whole sequence of token ids (L,)."""
+        """A whole sequence of token ids (L,), to be substituted in."""
 
     @abstractmethod
     def of(
@@ -106,10 +112,10 @@ class Changes(ABC):
 
     @abstractmethod
     def bytes_each(self, length: int, width: int, where: Where) -> int:
-        """Memory that `of` takes for one substitution, about, in a sequence of `length`."""
+        """Memory that `of` takes for one substitution more, about, in a sequence of `length`."""
 
 
-class Cropped(Changes):
+class Cropped(Substitutions):
     """The way of any architecture: run it on a window around every substitution.
 
     The window reaches as far on both sides as the affected positions see; where it would leave the
@@ -137,9 +143,9 @@ class Cropped(Changes):
         self.channels = channels
 
     def reference(self, ids: Integer[Tensor, " length"]) -> Reference:
-        """See `Changes`."""
+        """See `Substitutions`."""
         ids = ids.long()
-        return Reference(ids, self.network(ids[None])[0])
+        return Reference(ids, lambda: self.network(ids[None])[0])
 
     def of(
         self,
@@ -148,7 +154,7 @@ class Cropped(Changes):
         tokens: Integer[Tensor, "n width"],
         where: Where = "affected",
     ) -> Changed:
-        """See `Changes`."""
+        """See `Substitutions`."""
         length, width = len(reference), tokens.shape[1]
         first, size = self._windows(positions, width, length, where)
         span = torch.arange(size, device=positions.device)
@@ -162,7 +168,7 @@ class Cropped(Changes):
         return Changed(start, features[rows, columns.clamp(0, size - 1)], length)
 
     def bytes_each(self, length: int, width: int, where: Where) -> int:
-        """See `Changes`."""
+        """See `Substitutions`."""
         return 24 * self.channels * self._size(width, length, where)
 
     def _wanted(

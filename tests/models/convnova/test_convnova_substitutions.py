@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from helicon.alphabet import DNA
-from helicon.models.convnova import substitutions as convnova_changes
+from helicon.models.convnova import substitutions as convnova_substitutions
 from helicon.models.convnova.network import ConvNova, ConvNovaConfig
-from helicon.models.convnova.substitutions import ConvNovaChanges, Spread, Transform, hops
-from helicon.models.parts.substitutions import Changed, Changes, Cropped, Reference, Where
+from helicon.models.convnova.substitutions import ConvNovaSubstitutions, Spread, Transform, hops
+from helicon.models.parts.substitutions import Changed, Cropped, Reference, Substitutions, Where
 
 CONFIGS = {
     "published": {},
@@ -64,11 +64,11 @@ def substitutions(length: int, width: int, n: int = 9) -> tuple[Tensor, Tensor]:
 
 
 def largest_error(
-    net: ConvNova, changes: Changes, ids: Tensor, positions: Tensor, tokens: Tensor, where: Where
+    net: ConvNova, how: Substitutions, ids: Tensor, positions: Tensor, tokens: Tensor, where: Where
 ) -> float:
     """Against a full pass over each changed sequence, what is said not to change included."""
-    reference = changes.reference(ids)
-    changed = changes.of(reference, positions, tokens, where)
+    reference = how.reference(ids)
+    changed = how.of(reference, positions, tokens, where)
     errors = [(reference.features - net(ids[None])[0]).abs().max()]
     for row, (position, new) in enumerate(zip(positions, tokens, strict=True)):
         whole = ids.clone()
@@ -88,22 +88,22 @@ def test_equal_to_a_full_pass(name: str, width: int, where: Where):
     net = network(name)
     for length in (5, 40, 230):  # two are shorter than the receptive field
         where_to = substitutions(length, width)
-        assert largest_error(net, net.changes(), letters(length), *where_to, where) < 1e-11
+        assert largest_error(net, net.substitutions(), letters(length), *where_to, where) < 1e-11
 
 
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_equal_in_float32_with_fewer_products(name: str, where: Where):
     net = network(name, torch.float32)
-    error = largest_error(net, net.changes(), letters(300), *substitutions(300, 1), where)
+    error = largest_error(net, net.substitutions(), letters(300), *substitutions(300, 1), where)
     assert error < 5e-5  # of features of about 5, normalised over 8 channels
 
 
 def test_window_around_the_substitution_is_enough():
     net = network()
     for where in WHERE:
-        changes = Cropped(net, net.receptive_field, channels=8)
-        assert largest_error(net, changes, letters(400), *substitutions(400, 3), where) < 1e-11
+        how = Cropped(net, net.receptive_field, channels=8)
+        assert largest_error(net, how, letters(400), *substitutions(400, 3), where) < 1e-11
 
 
 @hypothesis.given(data=st.data())
@@ -122,27 +122,27 @@ def test_equal_at_any_position(data: st.DataObject):
     net = network(name)
     ids = letters(length, data.draw(st.integers(0, 3)))
     placed = torch.tensor(positions), torch.tensor(tokens).view(-1, width)
-    assert largest_error(net, net.changes(), ids, *placed, where) < 1e-11
+    assert largest_error(net, net.substitutions(), ids, *placed, where) < 1e-11
 
 
 def test_span_is_the_receptive_field():
     net = network()
     field = net.receptive_field
-    changes = net.changes()
-    reference = changes.reference(letters(50))
-    changed = changes.of(reference, torch.tensor([20]), torch.tensor([[1, 2]]))
+    how = net.substitutions()
+    reference = how.reference(letters(50))
+    changed = how.of(reference, torch.tensor([20]), torch.tensor([[1, 2]]))
     assert changed.features.shape == (1, field + 1, 8)
     assert changed.start.tolist() == [20 - field // 2]
     assert changed.valid.sum() == 50
-    own = changes.of(reference, torch.tensor([20]), torch.tensor([[1, 2]]), "substituted")
+    own = how.of(reference, torch.tensor([20]), torch.tensor([[1, 2]]), "substituted")
     assert own.places.tolist() == [[20, 21]]
 
 
 def test_network_that_sees_everything_gives_the_whole_sequence():
     net = network("other strand")
-    changes = net.changes()
-    assert isinstance(changes, Cropped)
-    changed = changes.of(changes.reference(letters(50)), torch.tensor([20]), torch.tensor([[1]]))
+    how = net.substitutions()
+    assert isinstance(how, Cropped)
+    changed = how.of(how.reference(letters(50)), torch.tensor([20]), torch.tensor([[1]]))
     assert changed.start.tolist() == [0]
     assert changed.valid.all()
     assert changed.features.shape == (1, 50, 8)
@@ -154,7 +154,7 @@ def test_published_network_follows_the_layers():
     assert all(hop.dense for hop in plan)
     _, plan = hops([1, 1, 1, 4, 16], 9, 9, 1, "substituted")
     assert [len(hop.outputs) for hop in plan] == [17, 25, 9, 5, 1]
-    assert isinstance(network().changes(), ConvNovaChanges)
+    assert isinstance(network().substitutions(), ConvNovaSubstitutions)
 
 
 @pytest.mark.parametrize(("inputs", "taps"), [(1, 1), (1, 9), (4, 3), (5, 9), (9, 9), (17, 9)])
@@ -182,27 +182,29 @@ def test_transformed_convolution_equals_the_plain_one():
 
 def test_parts_that_are_worked_on_at_once_change_nothing(monkeypatch: pytest.MonkeyPatch):
     net = network(dtype=torch.float32)
-    monkeypatch.setattr(convnova_changes, "AT_ONCE", 700)
-    error = largest_error(net, net.changes(), letters(200), *substitutions(200, 1), "affected")
+    monkeypatch.setattr(convnova_substitutions, "AT_ONCE", 700)
+    error = largest_error(
+        net, net.substitutions(), letters(200), *substitutions(200, 1), "affected"
+    )
     assert error < 5e-5
 
 
 def test_a_reference_serves_many_calls():
-    changes = network().changes()
-    reference: Reference = changes.reference(letters(120))
+    how = network().substitutions()
+    reference: Reference = how.reference(letters(120))
     kept = reference.features.clone()
     where_to = substitutions(120, 1)
-    first: Changed = changes.of(reference, *where_to)
-    again = changes.of(reference, *where_to)
+    first: Changed = how.of(reference, *where_to)
+    again = how.of(reference, *where_to)
     assert torch.equal(first.features, again.features)
     assert torch.equal(reference.features, kept)
 
 
 def test_memory_estimate_is_of_the_right_size():
     net = network()
-    changes = net.changes()
-    one = changes.bytes_each(1000, 1, "affected")
+    how = net.substitutions()
+    one = how.bytes_each(1000, 1, "affected")
     assert one >= 8 * 4 * net.receptive_field
-    assert changes.bytes_each(1000, 1, "substituted") < one
+    assert how.bytes_each(1000, 1, "substituted") < one
     cropped = Cropped(net, net.receptive_field, channels=8)
     assert cropped.bytes_each(100, 1, "affected") < cropped.bytes_each(5000, 1, "affected")

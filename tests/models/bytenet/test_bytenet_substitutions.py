@@ -12,7 +12,6 @@ from helicon.alphabet import PROTEIN
 from helicon.models.bytenet import substitutions as bytenet_sites
 from helicon.models.bytenet.network import ByteNet, ByteNetConfig
 from helicon.models.bytenet.substitutions import Cone
-from helicon.models.convnova.network import ConvNova, ConvNovaConfig
 from helicon.models.parts.backbone import Backbone
 
 CONFIGS = {
@@ -52,12 +51,18 @@ def sites(length: int, count: int = 7) -> Tensor:
     return found
 
 
-def full(net: Backbone, x: Tensor, positions: Tensor, letter: int, layer: int | None) -> Tensor:
+def found_at(net: ByteNet, x: Tensor, positions: Tensor, letter: int) -> Tensor:
+    how = net.substitutions()
+    tokens = torch.full((len(positions), 1), letter)
+    return how.of(how.reference(x), positions, tokens, "substituted").features[:, 0]
+
+
+def full(net: Backbone, x: Tensor, positions: Tensor, letter: int) -> Tensor:
     rows = []
     for position in positions:
         changed = x.clone()
         changed[position] = letter
-        rows.append(net(changed[None], None, layer)[0, position])
+        rows.append(net(changed[None])[0, position])
     return torch.stack(rows)
 
 
@@ -66,34 +71,26 @@ def full(net: Backbone, x: Tensor, positions: Tensor, letter: int, layer: int | 
 def test_they_are_those_of_full_passes(name, length):
     net, x, positions = network(name), letters(length), sites(length)
     for letter in (PROTEIN.mask_id, 3):
-        found = net.at_sites(x, positions, letter)
-        torch.testing.assert_close(found, full(net, x, positions, letter, None), atol=1e-10, rtol=0)
-
-
-@pytest.mark.parametrize("layer", [0, 1, 7, 16])
-def test_of_every_layer(layer):
-    net, x = network("as published, narrow"), letters(90)
-    found = net.at_sites(x, sites(90), PROTEIN.mask_id, layer)
-    wanted = full(net, x, sites(90), PROTEIN.mask_id, layer)
-    torch.testing.assert_close(found, wanted, atol=1e-10, rtol=0)
+        found = found_at(net, x, positions, letter)
+        torch.testing.assert_close(found, full(net, x, positions, letter), atol=1e-10, rtol=0)
 
 
 def test_in_float32_to_rounding():
     net, x = network("as published, narrow", torch.float32), letters(120)
     everywhere = torch.arange(120)
-    found = net.at_sites(x, everywhere, PROTEIN.mask_id)
-    wanted = full(net, x, everywhere, PROTEIN.mask_id, None)
+    found = found_at(net, x, everywhere, PROTEIN.mask_id)
+    wanted = full(net, x, everywhere, PROTEIN.mask_id)
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
 
 
 def test_pieces_and_batches_change_nothing(monkeypatch):
     net, x = network("as published, narrow"), letters(700)
     positions = torch.arange(0, 700, 23)
-    whole = net.at_sites(x, positions, PROTEIN.mask_id)
+    whole = found_at(net, x, positions, PROTEIN.mask_id)
     monkeypatch.setattr(bytenet_sites, "KEPT", 0)
     monkeypatch.setattr(bytenet_sites, "CPU_ROWS", 2000)
     monkeypatch.setattr(bytenet_sites, "CPU_PART", 8 * 64)
-    pieces = net.at_sites(x, positions, PROTEIN.mask_id)
+    pieces = found_at(net, x, positions, PROTEIN.mask_id)
     torch.testing.assert_close(pieces, whole, atol=1e-12, rtol=0)
 
 
@@ -108,15 +105,29 @@ def test_only_what_matters_is_computed():
 def test_bfloat16_stays_near():
     net, x, positions = network("as published, narrow", torch.float32), letters(60), sites(60)
     with torch.autocast("cpu", torch.bfloat16):
-        found = net.at_sites(x, positions, PROTEIN.mask_id)
+        found = found_at(net, x, positions, PROTEIN.mask_id)
     assert found.dtype == torch.float32
-    wanted = full(net, x, positions, PROTEIN.mask_id, None)
+    wanted = full(net, x, positions, PROTEIN.mask_id)
     assert (found - wanted).abs().max() < 0.1 * wanted.abs().max()
 
 
-def test_any_architecture_has_its_way(monkeypatch):
-    monkeypatch.setattr("helicon.models.parts.backbone._LETTERS", 100)
-    net = ConvNova(ConvNovaConfig(d_model=8, blocks=2)).eval().requires_grad_(False)
-    x = letters(60) % 4
-    found = net.at_sites(x, sites(60), 5, 1)
-    torch.testing.assert_close(found, full(net, x, sites(60), 5, 1), atol=1e-5, rtol=0)
+def test_every_site_may_have_a_letter_of_its_own():
+    net, x, positions = network("as published, narrow"), letters(90), sites(90)
+    tokens = torch.arange(len(positions))
+    how = net.substitutions()
+    found = how.of(how.reference(x), positions, tokens[:, None], "substituted").features[:, 0]
+    pairs = zip(positions, tokens.tolist(), strict=True)
+    wanted = torch.cat([full(net, x, at[None], letter) for at, letter in pairs])
+    torch.testing.assert_close(found, wanted, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("where", ["affected", "substituted"])
+def test_longer_stretches_and_all_that_they_affect(where):
+    net, x = network("kernel 3"), letters(60)
+    how = net.substitutions()
+    changed = how.of(how.reference(x), torch.tensor([20]), torch.tensor([[1, 2]]), where)
+    whole = x.clone()
+    whole[20:22] = torch.tensor([1, 2])
+    inside = changed.valid[0]
+    wanted = net(whole[None])[0, changed.places[0][inside]]
+    torch.testing.assert_close(changed.features[0][inside], wanted, atol=1e-10, rtol=0)
