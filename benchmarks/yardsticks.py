@@ -2,8 +2,8 @@
 
     HELICON_DATA=... python benchmarks/yardsticks.py [--set NAME ...] [--seeds 3] [--work DIR]
 
-Each set is one call of `helicon finetune` with the defaults, besides the files, `--rc-average` and,
-for the set with 500 bases a row, ten epochs in place of thirty (the time of a small machine).
+Each set is one call of `helicon finetune` with the defaults, besides the files, `--both-strands`
+and, for the set with 500 bases a row, ten epochs in place of thirty (the time of a small machine).
 The yardstick is the test MCC of a 5-mer logistic regression as the data catalogue states it.
 Test data is looked at once, by the checkpoint that was best on validation data.
 """
@@ -58,7 +58,7 @@ def run(case: Case, seeds: int, work: Path) -> dict[str, Any]:
     out = work / case.name.replace("/", "-")
     words = ["finetune", "convnova-tiny", str(files[case.train]), "--target", "label"]
     words += ["--test", str(files["test"]), "--out", str(out), "--seeds", str(seeds)]
-    words += ["--rc-average", "--resume", *case.options]
+    words += ["--both-strands", "--resume", *case.options]
     if case.valid is not None:
         words += ["--valid", str(files[case.valid])]
     subprocess.run([sys.executable, "-m", "helicon", *words], check=True)
@@ -88,7 +88,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         "# Fine-tuning from the command line against a k-mer regression",
         "",
         "`python benchmarks/yardsticks.py`: ConvNova-tiny from random weights, defaults but for",
-        "`--rc-average` (and `--epochs 10` for H3).",
+        "`--both-strands` (and `--epochs 10` for H3).",
         "Test MCC, mean over seeds with standard deviation and 95 % bootstrap interval.",
         "",
         "| set | 5-mer regression | ConvNova-tiny | seeds |",

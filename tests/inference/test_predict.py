@@ -71,7 +71,7 @@ def test_sequences_are_predicted_as_evaluated(tmp_path, table, cuts, problem, ta
         target, names = "a,b", ["a", "b"]
     predict(folder, table, out=tmp_path / "p.parquet", both_strands=both)
     evaluate(
-        folder, table, target=target, predictions=tmp_path / "e.parquet", rc_average=both,
+        folder, table, target=target, predictions=tmp_path / "e.parquet", both_strands=both,
         batch_size=3,
     )  # fmt: skip
     found, wanted = pl.read_parquet(tmp_path / "p.parquet"), pl.read_parquet(tmp_path / "e.parquet")

@@ -22,6 +22,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 import helicon
 from helicon.cli.config import read_config
 from helicon.cli.output import to_json
+from helicon.cli.renamed import current_words
 from helicon.errors import HeliconError, InputError
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -149,6 +150,7 @@ def _launch(app: App, call: _Call) -> None:
         """
         call.debug = debug
         _check_verb(words)
+        words = tuple(current_words(words))
         verbs = app.parse_commands(words)[0]
         call.verb = " ".join(verbs)
         if config is not None:
@@ -180,9 +182,11 @@ def _show(result: Any, verbs: Sequence[str], json: bool) -> None:
 
 
 def _first_process() -> bool:
-    """Whether this is the only process of the run, or the first of several."""
-    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-    return all(os.environ.get(name, "0") == "0" for name in ranks)
+    """Whether this is the only process of the run, or the first of those that it has joined."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not distributed.is_initialized():
+        return True
+    return bool(distributed.get_rank() == 0)
 
 
 def _failed(call: _Call, error: Exception) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cyclopts.config import Dict
 
+from helicon.cli.renamed import current_keys
 from helicon.errors import InputError
 from helicon.files import existing_file
 
@@ -40,4 +41,4 @@ def read_config(path: Path, verb: str) -> Dict:
         raise InputError(f"{path}: has no options for {verb}; {there}")
     if unknown := sorted(content.keys() - {*tables, *_BESIDE}):
         raise InputError(f"{path}: unknown key {unknown[0]!r}; move it under [{verb}]")
-    return Dict({verb: content[verb]}, source=str(path))
+    return Dict({verb: current_keys(verb, content[verb])}, source=str(path))

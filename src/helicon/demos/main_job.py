@@ -140,7 +140,7 @@ def _adapting(
         "weight_decay": 0.01,
         "dropout": 0.0,
         "eval_every": -(-steps // 3),
-        "rc_average": True,
+        "both_strands": True,
         "seed": seed,
         "seeds": seeds,
     }
@@ -149,7 +149,7 @@ def _adapting(
         "from scratch": tuned | {"out": out / "from-scratch", "scratch": True},
     }
     if system.probes:
-        probe = {**task, "freeze": True, "rc_average": True, "seed": seed}
+        probe = {**task, "freeze": True, "both_strands": True, "seed": seed}
         ways["probe of pretrained"] = probe | {"out": out / "probed"}
         ways["probe of untrained"] = probe | {"out": out / "probed-untrained", "scratch": True}
     return {name: Step("finetune", out / "pretrained", options) for name, options in ways.items()}

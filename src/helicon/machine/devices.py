@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,8 @@ Made = TypeVar("Made")
 
 #: Parameters above which a part of a network is sharded as a unit of its own.
 _SHARD = 1_000_000
+#: Variables of launchers whose processes are joined.
+_LAUNCHERS = ("SLURM_NTASKS", "LSB_DJOB_RANKFILE", "LSB_JOBID", "TORCHELASTIC_RUN_ID")
 
 
 def start_processes(
@@ -50,14 +53,25 @@ def start_processes(
             strategy=_sharded() if strategy == "fsdp" else strategy,
             precision="bf16-mixed" if precision == "bfloat16" else "32-true",
         )
-    except (RuntimeError, ValueError) as error:
-        said = str(error).splitlines()[0]
+    except (RuntimeError, ValueError, OSError, KeyError) as error:
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        if launcher := _launcher():
+            raise InputError(
+                f"{launcher} is set in the environment, but {devices} devices on {nodes} nodes "
+                f"were asked for ({said}); start with the launcher and its numbers of --devices "
+                f"and --nodes, or remove the variable: unset {launcher}"
+            ) from error
         raise InputError(
             f"devices: {devices} of {accelerator!r} cannot be used ({said})"
         ) from error
     whole_float32()
     fabric.launch()
     return fabric
+
+
+def _launcher() -> str | None:
+    """The variable by which the environment says that a cluster's launcher started this."""
+    return next((name for name in _LAUNCHERS if name in os.environ), None)
 
 
 def precision_of(fabric: Fabric) -> Precision:

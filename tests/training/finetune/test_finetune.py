@@ -223,7 +223,7 @@ def test_a_genome_and_its_genes(tmp_path, model):
         batch_size=8,
         lr=0.02,
         accelerator="cpu",
-        rc_average=True,
+        both_strands=True,
     )
     assert found.names == ("intergenic", "forward", "reverse")
     assert found.scores["test"].metrics["mcc"] > 0.2

@@ -196,7 +196,7 @@ def test_contacts_weigh_more_where_that_is_asked(files, model):
     ("options", "words"),
     [
         ({"pool": "mean"}, "pool, head: are of models of sequences"),
-        ({"rc_average": True}, "rc_average: .* leave it out"),
+        ({"both_strands": True}, "both_strands: .* leave it out"),
         ({"reverse_complement": True}, "reverse_complement: .* leave it out"),
         ({"monitor": "mcc"}, "'mcc' is not measured here; choose long_precision_l,"),
         ({"task": "auto"}, "pair_width: is of the task contacts"),

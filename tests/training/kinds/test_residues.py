@@ -229,7 +229,7 @@ def test_wrong_questions(tmp_path, model):
     rows = write_csv(tmp_path / "rows.csv", motif_rows(40))
     cases = [
         (model, files | {"labels": genome, "mask": None}, {}, "this model reads proteins; give"),
-        (model, files, {"rc_average": True}, "rc_average: this model reads proteins"),
+        (model, files, {"both_strands": True}, "both_strands: this model reads proteins"),
         (model, files, {"reverse_complement": True}, "reverse_complement: this model reads"),
         (model, files, {"valid": numbers}, "residues by the headers of the labels"),
         (model, files, {"labelled_windows": 3}, "divides a genome"),

@@ -109,13 +109,13 @@ def test_the_seed_determines_everything(fasta, tmp_path):
 
 
 def test_chromosomes_can_be_held_out(fasta, tmp_path):
-    result = run(fasta, tmp_path / "a", validation=["chr2"], test=["chr3"])
+    result = run(fasta, tmp_path / "a", valid_chromosomes=["chr2"], test_chromosomes=["chr3"])
     assert result.split == {"train": 6300, "validation": 3500, "test": 3000}
-    result = run(fasta, tmp_path / "b", validation=["chr2"])
+    result = run(fasta, tmp_path / "b", valid_chromosomes=["chr2"])
     assert result.split["test"] == 0 and result.test == {}
     assert result.baselines[0].letters > 0  # scored on validation windows
     with pytest.raises(InputError, match="chr9"):
-        run(fasta, tmp_path / "c", validation=["chr9"])
+        run(fasta, tmp_path / "c", valid_chromosomes=["chr9"])
 
 
 def test_intervals_name_their_split(fasta, tmp_path):

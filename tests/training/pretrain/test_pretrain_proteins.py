@@ -276,7 +276,7 @@ def test_a_run_killed_in_its_course_ends_as_one_left_alone(fasta, tmp_path):
         ({"reverse_complement": False}, "reverse_complement: is an option for a genome"),
         ({"intervals": "a.bed"}, "intervals: is an option for a genome"),
         ({"soft_weight": 0.5}, "soft_weight: is an option for a genome"),
-        ({"validation": ["chr1"]}, "validation: is an option for a genome"),
+        ({"valid_chromosomes": ["chr1"]}, "valid_chromosomes: is an option for a genome"),
         ({"replacement": "official"}, "replacement: `official` is what ConvNova's code does"),
         ({"clusters": "none.tsv"}, r"none\.tsv: no such table of clusters"),
         ({"clusters": "a.tsv", "cluster_by": "kmers"}, "give clusters, a table"),

@@ -90,7 +90,7 @@ def test_the_probe_is_fitted_to_a_network_that_stays_as_it_is(tmp_path, model, s
     out = tmp_path / "run"
     found = finetune(
         model, fasta, labels=gff, out=out, length=128, split_block=1_000, freeze=True,
-        scratch=scratch, rc_average=True, **CPU,
+        scratch=scratch, both_strands=True, **CPU,
     )  # fmt: skip
     assert found.steps == 0
     said = "linear probe of random weights" if scratch else "linear probe;"
@@ -106,7 +106,7 @@ def test_the_probe_is_fitted_to_a_network_that_stays_as_it_is(tmp_path, model, s
         1,
         10,
     )
-    again = evaluate(str(out), fasta, labels=gff, rc_average=True, **CPU)
+    again = evaluate(str(out), fasta, labels=gff, both_strands=True, **CPU)
     counts = sum(np.sum(scores.confusion) for scores in found.scores.values())
     assert again.scores.confusion.sum() > counts  # the whole genome, training part too
     assert again.scores.metrics["mcc"] == pytest.approx(

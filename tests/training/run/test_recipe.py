@@ -48,7 +48,11 @@ def test_every_pretraining_recipe_in_the_repository_can_be_read():
 
 def test_a_recipe_survives_a_round_trip(tmp_path):
     recipe = PretrainRecipe(
-        data=Path("genome.fa"), backbone={"d_model": 8, "gate": "none"}, steps=5, test=None, lr=2
+        data=Path("genome.fa"),
+        backbone={"d_model": 8, "gate": "none"},
+        steps=5,
+        test_chromosomes=None,
+        lr=2,
     )
     assert read(tmp_path, to_toml(recipe)) == recipe
 
@@ -80,15 +84,21 @@ def test_the_recipe_of_a_run_folder_can_be_read(tmp_path):
         ('[pretrain]\ndata = "a.fa"\nsteps = true\n', "steps: must be a whole number"),
         ('[pretrain]\ndata = "a.fa"\nlr = "high"\n', "lr: must be a number, not 'high'"),
         ('[pretrain]\ndata = "a.fa"\nschedule = "up"\n', "schedule: must be 'cosine' or"),
-        ('[pretrain]\ndata = "a.fa"\nvalidation = "chr1"\n', "validation: must be a list, each"),
-        ('[pretrain]\ndata = "a.fa"\nvalidation = [1]\n', "validation: must be text, not 1"),
+        (
+            '[pretrain]\ndata = "a.fa"\nvalid_chromosomes = "chr1"\n',
+            "valid_chromosomes: must be a list, each",
+        ),
+        (
+            '[pretrain]\ndata = "a.fa"\nvalid_chromosomes = [1]\n',
+            "valid_chromosomes: must be text, not 1",
+        ),
         ('[pretrain]\ndata = "a.fa"\nbackbone = 8\n', "backbone: must be a table"),
         ('[pretrain]\ndata = "a.fa"\nsteps = 1\nminutes = 1\n', "one of steps, epochs and minutes"),
         ('[pretrain]\ndata = "a.fa"\nlength = 0\n', "length: must be at least 1"),
         ('[pretrain]\ndata = "a.fa"\nmask_rate = 1.5\n', "mask_rate: must be between 0 and 1"),
         ('[pretrain]\ndata = "a.fa"\nfloor = 2\n', "floor: must be in"),
-        ('[pretrain]\ndata = "a.fa"\ntest = ["c"]\n', "test: chromosomes"),
-        ('[pretrain]\ndata = "a"\nintervals = "b"\nvalidation = ["c"]\n', "give intervals"),
+        ('[pretrain]\ndata = "a.fa"\ntest_chromosomes = ["c"]\n', "test_chromosomes: name"),
+        ('[pretrain]\ndata = "a"\nintervals = "b"\nvalid_chromosomes = ["c"]\n', "give intervals"),
     ],
 )
 def test_a_mistake_is_named_with_file_and_key(tmp_path, text, said):

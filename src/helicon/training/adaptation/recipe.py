@@ -70,7 +70,7 @@ class FinetuneSettings:
     monitor: str | None = None
     class_weights: ClassWeights = "none"
     reverse_complement: bool | None = None
-    rc_average: bool = False
+    both_strands: bool = False
     validation_fraction: float = 0.1
     seed: int = 0
     seeds: int = 1

@@ -78,7 +78,7 @@ class EvaluateRecipe:
     part: str | None = None
     mask: Path | None = None
     predictions: Path | None = None
-    rc_average: bool = False
+    both_strands: bool = False
     length: int = 1024
     mask_rate: float | None = None
     fit_on: Path | None = None
@@ -184,7 +184,7 @@ def evaluate(
     part: str | None = None,
     mask: Path | None = None,
     predictions: Path | None = None,
-    rc_average: bool = False,
+    both_strands: bool = False,
     length: int = 1024,
     mask_rate: float | None = None,
     fit_on: Path | None = None,
@@ -218,7 +218,7 @@ def evaluate(
         mask: labels of residues: FASTA file of 1 for residues that count and 0 for others.
         predictions: Parquet file to write: a row a sequence, or a row a stretch of one class; of
             contacts a row a protein, with its measures.
-        rc_average: average the predictions for both strands.
+        both_strands: average the predictions for both strands.
         length: language model of DNA: bases of a window.
         mask_rate: language model: share of the letters to hide; 0.10 of DNA and 0.15 of proteins
             if not given.
@@ -277,7 +277,7 @@ class _Answer:
 
 def _answer(network: HeliconPreTrainedModel, recipe: EvaluateRecipe) -> _Answer:
     """Ask what the model can be asked."""
-    check_strands(network.backbone.alphabet, rc_average=recipe.rc_average)
+    check_strands(network.backbone.alphabet, both_strands=recipe.both_strands)
     labels = recipe.labels
     if isinstance(network, HeliconForTokenClassification) and (labels is None or is_fasta(labels)):
         return _residues(network, recipe)
@@ -313,7 +313,7 @@ def _sequences(network: HeliconForSequenceClassification, recipe: EvaluateRecipe
     target = _target(network, recipe)
     truth = target.encode(table)
     batch = recipe.batch_size or 2 * default_batch(len(table), table.lengths)
-    outputs = table_outputs(network, table, batch, both_strands=recipe.rc_average)
+    outputs = table_outputs(network, table, batch, both_strands=recipe.both_strands)
     frame = scoring.predictions(table, target, outputs, truth)
     scores = scoring.score(target, truth, outputs)
     return _Answer(len(table), "sequences", scores, frame, part=part)
@@ -365,11 +365,11 @@ def _positions(network: HeliconForTokenClassification, recipe: EvaluateRecipe) -
     context = default_context(network.backbone.receptive_field, recipe.length)
     data = LabelledGenome(genome, annotation, places, places, None, recipe.length, context)
     if target.problem == "regression":
-        scores = genome_scores(network, data, places, target, both_strands=recipe.rc_average)
+        scores = genome_scores(network, data, places, target, both_strands=recipe.both_strands)
         return _Answer(int(places.lengths.sum()), "positions", scores)
     runs = Runs(genome.names, target, [])
     scores = genome_scores(
-        network, data, places, target, both_strands=recipe.rc_average, watch=runs.add
+        network, data, places, target, both_strands=recipe.both_strands, watch=runs.add
     )
     assert scores.confusion is not None
     return _Answer(int(scores.confusion.sum()), "labelled positions", scores, runs.frame())

@@ -91,7 +91,7 @@ def finetune(
     monitor: str | None = None,
     class_weights: ClassWeights = "none",
     reverse_complement: bool | None = None,
-    rc_average: bool = False,
+    both_strands: bool = False,
     validation_fraction: float = 0.1,
     seed: int = 0,
     seeds: int = 1,
@@ -178,7 +178,7 @@ def finetune(
         reverse_complement: train on both strands, drawn anew for every sequence and epoch. If not
             given: for sequences, if a k-mer regression finds their labels on the opposite strand
             too; for positions always, as their labels turn with the strand.
-        rc_average: average the predictions for both strands, in validation and test.
+        both_strands: average the predictions for both strands, in validation and test.
         validation_fraction: share of the rows held out where no validation file is given.
         seed: of new weights, order, strands and dropout; the held-out rows do not depend on it.
         seeds: number of runs, with the seeds `seed`, `seed + 1`, ...
@@ -237,7 +237,7 @@ def _job(recipe: FinetuneRecipe, source: HeliconPreTrainedModel) -> Job:
     """What is to be learned: it follows from the files."""
     alphabet = source.backbone.alphabet
     check_strands(
-        alphabet, reverse_complement=recipe.reverse_complement, rc_average=recipe.rc_average
+        alphabet, reverse_complement=recipe.reverse_complement, both_strands=recipe.both_strands
     )
     if recipe.task == "contacts":
         monitor = choose_monitor(recipe.monitor, MONITOR, MEASURES)

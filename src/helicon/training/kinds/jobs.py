@@ -75,7 +75,7 @@ class TableJob:
             seed=settings.seed,
             accumulate=settings.accumulate,
             reverse_complement=self.strands(settings),
-            both_strands=settings.rc_average,
+            both_strands=settings.both_strands,
             weights=settings.class_weights,
             monitor=settings.monitor,
         )
@@ -87,7 +87,7 @@ class TableJob:
     def examples(self, model: Supervised, settings: FinetuneSettings) -> tuple[Examples, Examples]:
         """Features and labels of training and validation rows, for a linear probe."""
         assert isinstance(model, HeliconForSequenceClassification)
-        batch, both = 2 * self.batch_size(settings), settings.rc_average
+        batch, both = 2 * self.batch_size(settings), settings.both_strands
         train, valid = (
             (pooled_features(model, table, batch, both_strands=both), self.target.encode(table))
             for table in (self.data.train, self.data.valid)
@@ -157,7 +157,7 @@ class GenomeJob:
             seed=settings.seed,
             accumulate=settings.accumulate,
             reverse_complement=settings.reverse_complement is not False,
-            both_strands=settings.rc_average,
+            both_strands=settings.both_strands,
             weights=settings.class_weights,
             monitor=settings.monitor,
         )

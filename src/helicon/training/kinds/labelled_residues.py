@@ -43,7 +43,7 @@ def read_labelled_residues(recipe: FinetuneRecipe, alphabet: Alphabet) -> Labell
             or the validation part.
     """
     recipe.refuse_genome_options()
-    if recipe.reverse_complement or recipe.rc_average:
+    if recipe.reverse_complement or recipe.both_strands:
         raise InputError("labels of single letters are read on one strand; leave out its opposite")
     given = [recipe.valid, recipe.test]
     files = [None if path is None else _read(path, recipe, alphabet) for path in given]

@@ -94,14 +94,14 @@ def read_labelled(path: Path, recipe: FinetuneRecipe, alphabet: Alphabet) -> Seq
 
 
 def check_strands(
-    alphabet: Alphabet, *, reverse_complement: bool | None = None, rc_average: bool = False
+    alphabet: Alphabet, *, reverse_complement: bool | None = None, both_strands: bool = False
 ) -> None:
     """Refuse options on the opposite strand where there is none.
 
     Raises:
         InputError: one is given for proteins.
     """
-    given = {"reverse_complement": reverse_complement, "rc_average": rc_average}
+    given = {"reverse_complement": reverse_complement, "both_strands": both_strands}
     for name, value in given.items():
         if value and not alphabet.complements:
             raise InputError(

@@ -102,8 +102,9 @@ class GenomeCorpus:
             if "train" not in found.split:
                 raise InputError(f"{path}: no interval says `train` in its fourth column; add it")
             return {part: found.select(part) for part in SPLITS if part in found.split}
-        if options.validation:
-            return split_chromosomes(self.genome, options.validation, options.test or [])
+        if options.valid_chromosomes:
+            valid, test = options.valid_chromosomes, options.test_chromosomes or []
+            return split_chromosomes(self.genome, valid, test)
         return split_blocks(self.genome, block=options.split_block)
 
     def _sampler(self, part: str) -> WindowSampler:

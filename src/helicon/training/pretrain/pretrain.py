@@ -109,8 +109,8 @@ def pretrain(
     offsets: Literal["random", "head"] | None = None,
     reverse_complement: bool | None = None,
     max_unknown: float | None = None,
-    validation: list[str] | None = None,
-    test: list[str] | None = None,
+    valid_chromosomes: list[str] | None = None,
+    test_chromosomes: list[str] | None = None,
     split_block: int | None = None,
     validation_windows: int | None = None,
     test_windows: int | None = None,
@@ -135,10 +135,10 @@ def pretrain(
     """Train a language model on a genome or on proteins, and measure it on parts not seen.
 
     The model decides which of the two is read, and which options there are. A genome is split by
-    position: by the BED file `intervals`, else by the chromosomes named in `validation` and `test`,
-    else in blocks of `split_block` bases (80, 10 and 10 %). Proteins are split by cluster, so that
-    no near-duplicate of a training sequence is measured on. The best weights on the validation
-    part are kept; the test part is looked at once, at the end.
+    position: by the BED file `intervals`, else by the chromosomes in `valid_chromosomes` and
+    `test_chromosomes`, else in blocks of `split_block` bases (80, 10 and 10 %). Proteins are split
+    by cluster, so that no near-duplicate of a training sequence is measured on. The best weights on
+    the validation part are kept; the test part is looked at once, at the end.
 
     Args:
         data: a genome: FASTA file (plain, gzip or bgzip), `example` for the embedded one, or the
@@ -202,8 +202,8 @@ def pretrain(
         reverse_complement: genome: read each window from a strand drawn at random; yes if not
             given.
         max_unknown: genome: share of N above which a window is drawn again; 0.5 if not given.
-        validation: genome: chromosomes to choose the best weights on.
-        test: genome: chromosomes to measure on at the end.
+        valid_chromosomes: genome: chromosomes to choose the best weights on.
+        test_chromosomes: genome: chromosomes to measure on at the end.
         split_block: genome: bases of a block, where it is split in blocks; 50,000 if not given.
         validation_windows: genome: windows of a validation, evenly spread over the part; 256 if
             not given.

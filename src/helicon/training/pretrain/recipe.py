@@ -64,8 +64,8 @@ class PretrainRecipe:
     offsets: Literal["random", "head"] | None = None
     reverse_complement: bool | None = None
     max_unknown: float | None = None
-    validation: list[str] | None = None
-    test: list[str] | None = None
+    valid_chromosomes: list[str] | None = None
+    test_chromosomes: list[str] | None = None
     split_block: int | None = None
     validation_windows: int | None = None
     test_windows: int | None = None
@@ -93,10 +93,10 @@ class PretrainRecipe:
             raise InputError(f"seed: must not be negative, not {self.seed}")
         if self.max_unknown is not None and not 0 <= self.max_unknown <= 1:
             raise InputError(f"max_unknown: must be in [0, 1], not {self.max_unknown}")
-        if self.intervals is not None and (self.validation or self.test):
-            raise InputError("give intervals, whose file names the split, or validation and test")
-        if self.test and not self.validation:
-            raise InputError("test: chromosomes to test on need others to validate on; give both")
+        if self.intervals is not None and (self.valid_chromosomes or self.test_chromosomes):
+            raise InputError("give intervals, whose file names the split, or chromosomes")
+        if self.test_chromosomes and not self.valid_chromosomes:
+            raise InputError("test_chromosomes: name valid_chromosomes too, to choose on")
         if self.clusters is not None and self.cluster_by is not None:
             raise InputError("give clusters, a table that names them, or cluster_by, not both")
         self._check_fractions()
@@ -228,8 +228,8 @@ class GenomeOptions:
     offsets: Literal["random", "head"] = "random"
     reverse_complement: bool = True
     max_unknown: float = 0.5
-    validation: list[str] | None = None
-    test: list[str] | None = None
+    valid_chromosomes: list[str] | None = None
+    test_chromosomes: list[str] | None = None
     split_block: int = 50_000
     validation_windows: int = 256
     test_windows: int = 2048
