@@ -86,11 +86,11 @@ def test_the_recipe_of_a_run_folder_can_be_read(tmp_path):
         ('[pretrain]\ndata = "a.fa"\nschedule = "up"\n', "schedule: must be 'cosine' or"),
         (
             '[pretrain]\ndata = "a.fa"\nvalid_chromosomes = "chr1"\n',
-            "valid_chromosomes: must be a list, each",
+            "must be a list, each",
         ),
         (
             '[pretrain]\ndata = "a.fa"\nvalid_chromosomes = [1]\n',
-            "valid_chromosomes: must be text, not 1",
+            "must be text, not 1",
         ),
         ('[pretrain]\ndata = "a.fa"\nbackbone = 8\n', "backbone: must be a table"),
         ('[pretrain]\ndata = "a.fa"\nsteps = 1\nminutes = 1\n', "one of steps, epochs and minutes"),
