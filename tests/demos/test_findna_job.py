@@ -16,10 +16,10 @@ from helicon.data.catalogue.example import example_annotation, example_genome
 from helicon.data.genome.genome import Genome
 from helicon.demos import main_job
 from helicon.demos.systems import FINDNA
+from helicon.forward.outputs import training_tiling
 from helicon.models.hub import load
 from helicon.report.demo_results import DemoResults
 from helicon.training.kinds import jobs
-from helicon.training.kinds.labelled_genome import tile_length
 from helicon.training.run.folder import read_recipe
 
 BACKBONE = {"group": 2, "groups": 11, "layers": 1, "blocks": 2, "hidden": 8}
@@ -65,8 +65,9 @@ def test_the_probes_are_of_the_teacher_and_of_an_untrained_network(job):
 def test_windows_of_training_and_tiles_of_measuring_are_circles_of_one_length(job):
     recipe = read_recipe(job.out / "finetuned" / "seed-0" / "recipe.toml")["recipe"]
     length, context = recipe["length"], recipe["context"]
-    assert tile_length(length, context) == length
-    assert load(job.out / "pretrained").backbone.config.circle == length + 2 * context
+    model = load(job.out / "pretrained")
+    assert training_tiling(model, length, context).size == length
+    assert model.backbone.config.circle == length + 2 * context
 
 
 def test_commands_are_ones_that_the_command_line_takes(job):

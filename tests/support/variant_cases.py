@@ -85,13 +85,13 @@ class Naive:
     def _side(self, ref, alt, reverse):
         found = {"vectors": np.stack([self._vector(one, ref, alt, reverse) for one in (ref, alt)])}
         network = self.network
-        if network.kind == "language":
+        if network.head_type == "language":
             both = [self._pseudo(one, ref, alt, reverse) for one in (ref, alt)]
             found["pseudo-likelihood"] = both[1] - both[0]
             found["llr"] = found["pseudo-likelihood"]
             if ref[3] - ref[2] == alt[3] - alt[2]:
                 found["llr"] = self._llr(ref, alt, reverse)
-        elif network.kind == "sequence":
+        elif network.head_type == "sequence":
             a, b = (self._outputs(one[0], reverse) for one in (ref, alt))
             found["head"] = b - a
         else:

@@ -11,9 +11,9 @@ from helicon.data.annotation.annotation import Annotation, read_annotation
 from helicon.data.catalogue.example import example_annotation, example_genome
 from helicon.data.genome.genome import Genome
 from helicon.data.genome.intervals import Intervals, read_bed
+from helicon.forward.outputs import position_outputs, training_tiling
 from helicon.models.hub import load
 from helicon.report.demo_results import Gene, Region, RegionTrack
-from helicon.training.kinds.labelled_genome import reach, region_outputs
 
 #: Bases of the region: about twelve genes.
 SPAN = 12_000
@@ -38,16 +38,14 @@ def held_out_region(models: Mapping[str, Path], split: Path, length: int, contex
     tracks = []
     for label, folder in models.items():
         model = load(folder)
-        logits = region_outputs(
+        tiles = position_outputs(
             model,
             genome,
-            name,
-            start,
-            end,
-            reach(model, context),
-            length=length,
+            Intervals.of(genome.names, [chrom], [start], [end]),
+            training_tiling(model, length, context),
             opposite=annotation.opposite,
         )
+        logits = np.concatenate([tile.values.cpu().numpy() for tile in tiles])
         odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
         chances = odds / odds.sum(axis=-1, keepdims=True)
         columns = [annotation.classes.index(strand) for strand in ("forward", "reverse")]

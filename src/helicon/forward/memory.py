@@ -76,7 +76,7 @@ def _count(network: Network, letters: int) -> int:
         model = type(network.model)(network.model.config).eval()
     ids = torch.zeros(1, letters, dtype=torch.long, device="meta")
     # A head over pairs bounds its memory itself.
-    network_alone = model.backbone if network.kind == "pair" else model
+    network_alone = model.backbone if network.head_type == "pair" else model
     with torch.no_grad():
         return peak_bytes(lambda: network_alone(ids))
 

@@ -30,10 +30,10 @@ from helicon.models.huggingface.contacts import HeliconForContacts
 from helicon.models.parts.heads import Problem
 from helicon.models.registry import SIZES
 
-Kind = Literal["language", "sequence", "token", "pair", "bare"]
+HeadType = Literal["language", "sequence", "token", "pair", "bare"]
 Real = NDArray[np.bool_]
 
-_KINDS: dict[type[HeliconPreTrainedModel], Kind] = {
+_HEAD_TYPES: dict[type[HeliconPreTrainedModel], HeadType] = {
     HeliconForMaskedLM: "language",
     HeliconForSequenceClassification: "sequence",
     HeliconForTokenClassification: "token",
@@ -54,8 +54,8 @@ class Network:
         model: the model.
         device: where it computes.
         precision: of its matrix products.
-        kind: what its outputs are: a `language` model's logits of letters, one row of outputs a
-            `sequence`, a `token` or a `pair` of them, or none (`bare`).
+        head_type: what its outputs are: a `language` model's logits of letters, one row of outputs
+            a `sequence`, a `token` or a `pair` of them, or none (`bare`).
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Network:
         self.model: Any = model.eval()
         torch.nn.Module.to(self.model, self.device)
         self.precision = precision
-        self.kind: Kind = _KINDS.get(type(model), "bare")
+        self.head_type: HeadType = _HEAD_TYPES.get(type(model), "bare")
 
     @classmethod
     def open(
@@ -129,16 +129,16 @@ class Network:
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """Names of the outputs; for a language model the alphabet's letters."""
-        if self.kind == "language":
+        if self.head_type == "language":
             return tuple(self.alphabet.letters)
-        return () if self.kind == "bare" else tuple(self.model.config.labels)
+        return () if self.head_type == "bare" else tuple(self.model.config.labels)
 
     @cached_property
     def opposite(self) -> NDArray[np.intp]:
         """For each output, (K,), the one that means the same on the other strand."""
-        if self.kind == "language" and self.alphabet.complements:
+        if self.head_type == "language" and self.alphabet.complements:
             return np.array(self.alphabet.complement_ids, dtype=np.intp)
-        if self.kind == "token" and self.problem == "single_label":
+        if self.head_type == "token" and self.problem == "single_label":
             return opposite_classes(self.labels).astype(np.intp)
         return np.arange(len(self.labels), dtype=np.intp)
 
@@ -147,7 +147,7 @@ class Network:
         """SHA-256 over the configuration and the weights."""
         config = self.model.config
         said = {key: config.to_dict()[key] for key in ("architecture", "backbone", "alphabet")}
-        said |= {"kind": self.kind, "labels": self.labels, "problem": self.problem}
+        said |= {"kind": self.head_type, "labels": self.labels, "problem": self.problem}
         said |= {"pool": config.pool, "head": config.head}
         said |= {"cls_tokens": config.cls_tokens} if config.cls_tokens else {}
         total = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
@@ -194,7 +194,7 @@ class Network:
     @property
     def pools_cls(self) -> bool:
         """Whether its sequence head pools CLS tokens, which stand behind whole sequences."""
-        return self.kind == "sequence" and self.model.config.pool == "cls"
+        return self.head_type == "sequence" and self.model.config.pool == "cls"
 
     def cls_features(
         self, ids: Ids | Tensor, mask: Real | Tensor | None = None, *, layer: int | None = None
@@ -215,16 +215,16 @@ class Network:
         Raises:
             InputError: the model has no head, or one of pairs.
         """
-        if self.kind == "bare":
+        if self.head_type == "bare":
             raise InputError(f"{self.model.name_or_path}: has no head; fine-tune it first")
-        if self.kind == "pair":
+        if self.head_type == "pair":
             raise InputError(
                 f"{self.model.name_or_path}: predicts pairs of residues; use helicon predict"
             )
         with self.computing():
-            if self.kind == "language":
+            if self.head_type == "language":
                 return self.model.lm_head(features).float()
-            if self.kind == "token":
+            if self.head_type == "token":
                 return self.model.classifier(features).float()
             return self.model.classifier(features, self._mask(mask)).float()
 
@@ -234,7 +234,7 @@ class Network:
         Log-probabilities of classes or letters; logits of labels; values of a regression.
         """
         found = self.head(features, mask)
-        exclusive = self.kind == "language" or self.problem == "single_label"
+        exclusive = self.head_type == "language" or self.problem == "single_label"
         return found.log_softmax(-1) if exclusive else found
 
     def logits(self, ids: Ids | Tensor, mask: Real | None = None) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What a network gives for every row of a table, or for every position of stretches of a genome."""
+"""What a model in training gives, for rows of a table and positions of a genome, to measure it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from helicon.alphabet import Alphabet, Ids
+from helicon.data.genome.genome import Genome
+from helicon.data.genome.intervals import Intervals
 from helicon.data.sampling.batching import evaluation_batches
 from helicon.data.tables.tables import SequenceTable
+from helicon.forward.tiles import TileValues, Tiling, over_tiles
 
 Outputs = NDArray[np.float32]
+
+#: Bases of a batch of windows of a genome, context included.
+_BATCH_BASES = 65_536
+#: Tiles are this many contexts long, so that little is computed twice.
+_CONTEXTS_A_TILE = 8
 
 
 @contextlib.contextmanager
@@ -28,29 +36,32 @@ def evaluating(model: nn.Module) -> Iterator[torch.device]:
         model.train(was_training)
 
 
-@torch.no_grad()
-def logits(model: nn.Module, ids: Ids, mask: NDArray[np.bool_], device: torch.device) -> Outputs:
+def logits(
+    model: nn.Module, ids: Ids, mask: NDArray[np.bool_] | None, device: torch.device
+) -> Outputs:
     """Outputs of one batch, without gradients.
 
     Args:
         model: with a head.
         ids: (B, L).
-        mask: true at real positions, (B, L).
+        mask: true at real positions, (B, L); `None` where all are.
         device: of the model.
 
     Returns:
         float32, (B, K) of a sequence head or (B, L, K) of a token head.
     """
-    found = model(**as_inputs(ids, mask, device)).logits
-    return found.float().cpu().numpy()
+    return _logits(model, ids, mask, device).cpu().numpy()
 
 
-def as_inputs(ids: Ids, mask: NDArray[np.bool_], device: torch.device) -> dict[str, Tensor]:
-    """Arguments of a model; without a mask where nothing is padded, which is faster."""
+@torch.no_grad()
+def _logits(
+    model: nn.Module, ids: Ids, mask: NDArray[np.bool_] | None, device: torch.device
+) -> Tensor:
+    """See `logits`; without a mask where nothing is padded, which is faster."""
     inputs = {"input_ids": torch.from_numpy(ids).to(device).long()}
-    if not mask.all():
+    if mask is not None and not mask.all():
         inputs["attention_mask"] = torch.from_numpy(mask).to(device)
-    return inputs
+    return model(**inputs).logits.float()
 
 
 def table_outputs(
@@ -90,3 +101,51 @@ def opposite_strand(
         np.ascontiguousarray(alphabet.reverse_complement(ids)),
         np.ascontiguousarray(mask[:, ::-1]),
     )
+
+
+def training_tiling(model: nn.Module, length: int, context: int) -> Tiling:
+    """Tiles in which a model is measured that learns from windows of a genome.
+
+    Args:
+        model: with a token head.
+        length: labelled positions of a training window.
+        context: bases on both sides of them, for a model without a finite receptive field. With
+            half the receptive field, tiles give what one pass over the chromosome gives.
+    """
+    field: int | None = model.backbone.receptive_field  # type: ignore[union-attr, assignment]
+    halo = context if field is None else field // 2
+    size = max(length, min(_CONTEXTS_A_TILE * halo, _BATCH_BASES // 2))
+    return Tiling(halo, size, batch=max(1, _BATCH_BASES // (size + 2 * halo)), padded=True)
+
+
+def position_outputs(
+    model: nn.Module,
+    genome: Genome,
+    stretches: Intervals,
+    tiling: Tiling,
+    *,
+    opposite: NDArray[np.integer] | None = None,
+) -> Iterator[TileValues]:
+    """Outputs of a token model for every position of stretches of a genome.
+
+    Args:
+        model: with a token head.
+        genome: the sequence.
+        stretches: where; 0-based, half-open.
+        tiling: as from `training_tiling`.
+        opposite: for each output, the output that means the same on the other strand
+            (`Annotation.opposite`); where given, the two strands' outputs are averaged.
+
+    Yields:
+        Outputs of tiles that follow one another and cover the stretches.
+    """
+    with evaluating(model) as device:
+
+        def work(ids: Ids, mask: NDArray[np.bool_] | None) -> Tensor:
+            return _logits(model, ids, mask, device)
+
+        def turned(values: Tensor) -> Tensor:
+            return values[..., np.asarray(opposite).tolist()]
+
+        turn = None if opposite is None else turned
+        yield from over_tiles(genome, stretches, tiling, work, opposite=turn)

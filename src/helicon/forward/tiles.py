@@ -65,12 +65,15 @@ class Tiling:
         size: letters of a tile, at most.
         cell: windows begin at multiples of it (`Backbone.cell`).
         batch: windows at once.
+        padded: whether every window is laid around its tile, with padding where there is no
+            sequence, as windows of training are; if not, it is shifted into its chromosome.
     """
 
     halo: int
     size: int
     cell: int = 1
     batch: int = 1
+    padded: bool = False
 
     @property
     def width(self) -> int:
@@ -128,10 +131,17 @@ class Tiling:
         end = np.minimum(start + self.size, stretches.end[row])
         return Tiles(stretches.chrom[row].astype(np.int64), start, end, row)
 
-    def first(self, start: Whole, end: Whole, length: Whole) -> Whole:
-        """Where the windows of tiles `start` to `end` begin in chromosomes of `length`."""
+    def first(self, tiles: Tiles, length: Whole) -> Whole:
+        """Where the windows of tiles begin in chromosomes of `length`."""
+        if self.padded:
+            return tiles.start - self.halo
         last = -(-(length - self.width) // self.cell) * self.cell
-        return np.maximum(0, np.minimum(start - self.halo, last) // self.cell * self.cell)
+        return np.maximum(0, np.minimum(tiles.start - self.halo, last) // self.cell * self.cell)
+
+    def turned(self, tiles: Tiles, length: Whole) -> Tiles:
+        """The tiles counted from the other end of their chromosomes of `length`."""
+        end = tiles.start + self.size if self.padded else tiles.end
+        return Tiles(tiles.chrom, length - end, length - tiles.start, tiles.row)
 
 
 @dataclass(frozen=True)
@@ -159,7 +169,7 @@ class Tiles:
 
 
 @dataclass(frozen=True)
-class Piece:
+class TileValues:
     """What was computed for one tile.
 
     Attributes:
@@ -182,7 +192,7 @@ def over_tiles(
     work: Work,
     *,
     opposite: Callable[[Tensor], Tensor] | None = None,
-) -> Iterator[Piece]:
+) -> Iterator[TileValues]:
     """Compute something for every position of stretches of a genome.
 
     Args:
@@ -194,24 +204,23 @@ def over_tiles(
             their order along the sequence apart; where given, the two strands are averaged.
 
     Yields:
-        Pieces that follow one another and cover the stretches.
+        Values of tiles that follow one another and cover the stretches.
     """
     tiles = tiling.cut(stretches)
     for at in range(0, len(tiles), tiling.batch):
         part = tiles.take(slice(at, at + tiling.batch))
         first, values = _batch(genome, part, tiling, work, reverse=False)
         if opposite is not None:
-            length = genome.lengths[part.chrom]
-            turned = Tiles(part.chrom, length - part.end, length - part.start, part.row)
+            turned = tiling.turned(part, genome.lengths[part.chrom])
             backward, found = _batch(genome, turned, tiling, work, reverse=True)
             found = opposite(found)
         for i in range(len(part)):
             start, end = int(part.start[i]), int(part.end[i])
             kept = values[i, start - first[i] : end - first[i]]
             if opposite is not None:
-                begin = int(turned.start[i] - backward[i])
-                kept = (kept + found[i, begin : begin + end - start].flip(0)) * 0.5
-            yield Piece(int(part.row[i]), int(part.chrom[i]), start, kept)
+                behind = int(turned.end[i] - backward[i])
+                kept = (kept + found[i, behind - (end - start) : behind].flip(0)) * 0.5
+            yield TileValues(int(part.row[i]), int(part.chrom[i]), start, kept)
 
 
 def _batch(
@@ -222,12 +231,13 @@ def _batch(
     With `reverse`, tiles and windows are counted from the end of the chromosome.
     """
     length = genome.lengths[tiles.chrom]
-    first = tiling.first(tiles.start, tiles.end, length)
-    width = min(tiling.width, int(length.max()))
+    first = tiling.first(tiles, length)
+    width = tiling.width if tiling.padded else min(tiling.width, int(length.max()))
     starts = length - first - width if reverse else first
     turned = np.full(len(tiles), reverse)
     ids = genome.windows(tiles.chrom, starts, width, reverse=turned)
-    mask = first[:, None] + np.arange(width) < length[:, None]
+    column = first[:, None] + np.arange(width)
+    mask = (column >= 0) & (column < length[:, None])
     return first, work(ids, None if mask.all() else mask)
 
 
@@ -241,8 +251,8 @@ def outputs_over(
     both_strands: bool = False,
     window: int | None = None,
     overlap: int | None = None,
-) -> Iterator[Piece]:
-    """What a network gives for every position of stretches of a genome.
+) -> Iterator[TileValues]:
+    """What a network gives for every position of stretches of a genome, ready to be written.
 
     For a finite receptive field, this is what one pass over each whole chromosome gives, up to
     float32 rounding.
@@ -259,7 +269,7 @@ def outputs_over(
         overlap: of windows of a network that sees the whole sequence.
 
     Yields:
-        Pieces that follow one another and cover the stretches.
+        Values of tiles that follow one another and cover the stretches.
     """
     longest = int(stretches.lengths.max(initial=1))
     tiling = Tiling.of(network, longest, window=window, overlap=overlap)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
 import pyarrow as pa
+import torch
 
 from helicon.data.tables.store import OnError
 from helicon.errors import InputError
 from helicon.forward.memory import describe
 from helicon.forward.network import Network
-from helicon.forward.pooling import MaxOf, MeanOf, Pooling, State, pooling_of
+from helicon.forward.pooling import PoolingInPieces, State, in_pieces
 from helicon.inference.jobs import keyed
 from helicon.inference.jobs.engine import Engine, Shard, run, write_parquet
 from helicon.inference.jobs.inputs import Part, Payload, Reading, say_skipped
@@ -22,7 +22,7 @@ from helicon.inference.jobs.keyed import Number, Outcome
 from helicon.inference.jobs.passes import Passes, Values
 from helicon.machine.precision import Precision
 from helicon.models.hub import NetworkName, check_cls, network_folder
-from helicon.models.parts.heads import AttentionPool
+from helicon.models.parts.heads import AttentionPool, pooling
 
 PoolName = Literal["mean", "max", "attention", "cls", "none"]
 
@@ -121,7 +121,7 @@ def _check(out: Path, dtype: str) -> None:
         raise InputError(f"dtype: {dtype!r} is not known; float32 or float16")
 
 
-def _pooling(network: Network, model: str | Path, pool: str) -> Pooling | None:
+def _pooling(network: Network, model: str | Path, pool: PoolName) -> PoolingInPieces | None:
     """The pooling of a name; `None` for none.
 
     Raises:
@@ -136,10 +136,10 @@ def _pooling(network: Network, model: str | Path, pool: str) -> Pooling | None:
                 f"pool: {model} has no attention pooling (a model fine-tuned with "
                 "--pool attention has); choose mean, max or none"
             )
-        return pooling_of(own)
+        return in_pieces(own)
     if pool == "cls":
         check_cls(network.model.config.cls_tokens)
-    return {"mean": MeanOf, "max": MaxOf, "cls": MeanOf, "none": lambda: None}[pool]()
+    return None if pool == "none" else in_pieces(pooling(pool, network.d_model))
 
 
 @dataclass(frozen=True)
@@ -198,28 +198,28 @@ class EmbedJob:
         passes = Passes(
             network, self.layer, self.both_strands, self.window, self.overlap, self.pool == "cls"
         )
-        pooling = _pooling(network, self.model, self.pool)
+        pooled = _pooling(network, self.model, self.pool)
 
         def work(payload: Payload) -> pa.Table:
             part = source.part(Payload(*payload))
-            table = self._computed(passes, pooling, part, Payload(*payload))
+            table = self._computed(passes, pooled, part, Payload(*payload))
             source.let_go()
             return table
 
         return work
 
     def _computed(
-        self, passes: Passes, pooling: Pooling | None, part: Part, payload: Payload
+        self, passes: Passes, pooled: PoolingInPieces | None, part: Part, payload: Payload
     ) -> pa.Table:
-        if pooling is None:
+        if pooled is None:
             found = passes.features(part)
             return self._table(keyed.every_position(part), found)
         if payload.end is not None:
-            states = passes.states(part, pooling)
-            flat = pa.array(states.ravel())
-            column = pa.FixedSizeListArray.from_arrays(flat, states[0].size)
+            states = passes.states(part, pooled)
+            flat = pa.array(states.flatten().numpy())
+            column = pa.FixedSizeListArray.from_arrays(flat, states[0].numel())
             return part.keys.append_column("state", column)
-        return self._table(part.keys, passes.pooled(part, pooling))
+        return self._table(part.keys, passes.pooled(part, pooled))
 
     def _table(self, keys: pa.Table, values: Values) -> pa.Table:
         return keys.append_column("embedding", keyed.vectors(values, self.number))
@@ -243,16 +243,12 @@ class EmbedJob:
             if "state" not in table.column_names:
                 yield table
                 continue
-            pooling = self._merging()
-            found = table["state"].chunk(0).flatten().to_numpy().reshape(1 + self.both_strands, -1)
-            state = found if state is None else pooling.merged(state, found)
+            assert self.pool != "none"
+            merging = in_pieces(pooling(self.pool, self.width))
+            flat = torch.tensor(table["state"].chunk(0).flatten().to_numpy())
+            found = flat.view(1 + self.both_strands, -1)
+            state = found if state is None else merging.merged(state, found)
             if shard.payload.final:
-                pooled = pooling.finished(state).mean(axis=0, keepdims=True, dtype=np.float32)
-                yield self._table(table.drop_columns("state"), pooled)
+                pooled = merging.finished(state).float().mean(0, keepdim=True)
+                yield self._table(table.drop_columns("state"), pooled.numpy())
                 state = None
-
-    def _merging(self) -> Pooling:
-        """The pooling, for putting states together alone."""
-        if self.pool == "attention":
-            return pooling_of(AttentionPool(self.width))
-        return MeanOf() if self.pool == "mean" else MaxOf()

@@ -18,7 +18,7 @@ from helicon.data.tables.store import OnError
 from helicon.errors import InputError
 from helicon.forward.memory import describe
 from helicon.forward.network import Network
-from helicon.forward.pooling import pooling_of
+from helicon.forward.pooling import in_pieces
 from helicon.forward.tiles import Tiling
 from helicon.inference.contacts import Choice, predict_contacts
 from helicon.inference.genes.genes import GenesJob, GrammarChoice
@@ -104,7 +104,7 @@ def predict(
         raise InputError(f"out: {out} must end in .parquet, .gff3 or .bed")
     network = where.network(model)
     problem = _problem(network, model)
-    if network.kind == "pair":
+    if network.head_type == "pair":
         given = (form, regions, transitions, annotation)
         if any(one is not None for one in given) or both_strands or grammar != "auto":
             raise InputError(
@@ -133,7 +133,7 @@ def predict(
         raise InputError(
             "grammar, transitions, annotation: are for features; name a .gff3 or .bed file"
         )
-    everywhere = network.kind == "token"
+    everywhere = network.head_type == "token"
     reading, source = Reading.of(
         data, network.alphabet, regions=regions, context=everywhere and regions is not None,
         sequence=sequence, name=name, on_error=on_error,
@@ -163,13 +163,13 @@ def _problem(network: Network, model: str | Path) -> Problem:
     Raises:
         InputError: nothing.
     """
-    if network.kind == "language":
+    if network.head_type == "language":
         letters = "`helicon track` (bases)" if network.alphabet == DNA else "`helicon mutants`"
         raise InputError(
             f"{model}: is a language model, which predicts nothing but hidden letters; fine-tune "
             f"it first, or use {letters} or `helicon embed` (features)"
         )
-    if network.kind == "bare":
+    if network.head_type == "bare":
         raise InputError(f"{model}: has no head; fine-tune it first, or use `helicon embed`")
     if network.problem is None:
         raise InputError(
@@ -179,7 +179,7 @@ def _problem(network: Network, model: str | Path) -> Problem:
 
 
 def _check_features(network: Network, model: str | Path, on_error: OnError) -> None:
-    one_class = network.kind == "token" and network.problem == "single_label"
+    one_class = network.head_type == "token" and network.problem == "single_label"
     if not one_class or not network.alphabet.complements:
         raise InputError(
             f"out: features need a model that gives one class to every base, which {model} does "
@@ -265,7 +265,7 @@ class PredictJob:
         passes = Passes(
             network, None, self.both_strands, self.window, self.overlap, network.pools_cls
         )
-        pooling = None if self.everywhere else pooling_of(network.model.classifier.pool)
+        pooling = None if self.everywhere else in_pieces(network.model.classifier.pool)
 
         def work(payload: Payload) -> pa.Table:
             part = source.part(Payload(*payload))

@@ -70,6 +70,11 @@ def check_precision(precision: str) -> None:
         raise InputError(f"precision: {precision!r} is not known; float32 or bfloat16")
 
 
+def wide(values: torch.Tensor) -> torch.Tensor:
+    """The values in float64; on the CPU where their device has none, as Apple's GPUs."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
+
+
 def whole_float32() -> None:
     """Switch TF32 off, in which GPUs else compute convolutions that are asked for in float32."""
     torch.backends.cudnn.allow_tf32 = False

@@ -14,7 +14,6 @@ from helicon.inference.mutagenesis.attribution import (
     Quantity,
     channels_first,
     gradient,
-    input_x_gradient,
     integrated_gradients,
 )
 
@@ -91,13 +90,6 @@ def test_kept_positions_alone_count():
     found = gradient(network, ids, Quantity(0, slice(0, 1)))
     assert np.abs(found[: network.halo + 1]).max() > 0
     assert (found[network.halo + 1 :] == 0).all()
-
-
-def test_input_x_gradient():
-    slope = np.array([[1, 2, 3, 6], [4, 0, 0, 0], [9, 9, 9, 9]], dtype=np.float32)
-    ids = np.array([3, 0x80, DNA.unknown_id], dtype=np.uint8)
-    assert input_x_gradient(slope, ids, corrected=False).tolist() == [6, 4, 0]
-    assert input_x_gradient(slope, ids).tolist() == [3, 3, 0]
 
 
 # ---------------------------------------------------------------- tangermeme

@@ -47,7 +47,7 @@ def log_p(network: Network, ids: np.ndarray) -> torch.Tensor:
 
 
 def test_language_model(tiny_language: Network):
-    names = ("masked", "effect", "likelihood", "embedding")
+    names = ("masked", "effect", "likelihood", "distance")
     assert known_scores(tiny_language) == names
     found, ids, at, new = scores(tiny_language, Wanted(names))
     rows = np.arange(len(at))
@@ -117,11 +117,11 @@ def test_head_of_positions(tiny_token: Network, where: str, score: str):
 
 
 def test_both_kinds_of_score_at_once(tiny_token: Network):
-    wanted = Wanted.of(tiny_token, ["logit", "embedding"], ["forward"], "substituted")
+    wanted = Wanted.of(tiny_token, ["logit", "distance"], ["forward"], "substituted")
     both, ids, at, new = scores(tiny_token, wanted)
     alone = Wanted.of(tiny_token, ["logit"], ["forward"], "substituted")
     np.testing.assert_allclose(both[:, :1], Effects(tiny_token, alone).of(ids, at, new), atol=1e-5)
-    assert wanted.columns(tiny_token) == ("logit_forward", "embedding")
+    assert wanted.columns(tiny_token) == ("logit_forward", "distance")
 
 
 def test_other_strand_asks_for_the_other_class(tiny_token: Network):
@@ -132,7 +132,7 @@ def test_other_strand_asks_for_the_other_class(tiny_token: Network):
 def test_bare_model_moves_its_features():
     network = Network(stir(HeliconModel(HeliconConfig.of(CONFIG))))
     wanted = Wanted.of(network, (), (), "affected")
-    assert wanted.columns(network) == ("embedding",)
+    assert wanted.columns(network) == ("distance",)
     found, *_ = scores(network, wanted)
     assert (found > 0).all()
 
@@ -193,7 +193,7 @@ def test_bfloat16_products_are_near(tiny_language: Network):
     ids = sequence()
     at, new = everything(ids)
     half = Network(tiny_language.model, "cpu", "bfloat16")
-    wanted = Wanted(("masked", "embedding"))
+    wanted = Wanted(("masked", "distance"))
     exact, rough = (Effects(one, wanted).of(ids, at, new) for one in (tiny_language, half))
     assert rough.dtype == np.float32
     assert 0 < np.abs(rough - exact).max() < 0.1 * np.abs(exact).max()

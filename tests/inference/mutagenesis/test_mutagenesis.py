@@ -131,7 +131,7 @@ def test_a_sequence_model_sees_the_region_alone(folders: Folders, fasta: Path, t
 def test_a_language_model_sees_around_a_region(folders: Folders, fasta: Path, tmp_path: Path):
     bed = tmp_path / "regions.bed"
     bed.write_text("c0\t50\t60\nc0\t55\t62\n")
-    arguments = {"score": ["effect", "embedding"]}
+    arguments = {"score": ["effect", "distance"]}
     model = str(folders["language"])
     mutagenesis(model, bed, reference=fasta, out=tmp_path / "some.parquet", **arguments)
     mutagenesis(model, fasta, out=tmp_path / "all.parquet", **arguments)
@@ -265,7 +265,7 @@ def test_empty_regions_give_an_empty_table(folders: Folders, fasta: Path, tmp_pa
         ("token", {"out": "x.bw"}, "a bigWig holds one score, not logit_intergenic, logit_forw"),
         ("language", {"score": ["logit"]}, "score: 'logit' is none of this model's: masked"),
         ("sequence", {"output": ["maybe"]}, "output: 'maybe' is none of .*: no, yes"),
-        ("token", {"method": "gradient", "score": ["embedding"]}, "are those of logit; leave it"),
+        ("token", {"method": "gradient", "score": ["distance"]}, "are those of logit; leave it"),
         ("token", {"method": "gradient", "over": "substituted"}, "over: gradients are those of"),
         ("language", {"plot": Path("x.svg")}, "plot: a figure shows 400 positions at most"),
         ("language", {"plot_region": "c0", "plot": Path("x.svg")}, "is not NAME:START-END"),

@@ -43,7 +43,7 @@ def genome(random_genome):
 
 
 def scoring(network, **options):
-    scores = LANGUAGE if network.kind == "language" else HEAD
+    scores = LANGUAGE if network.head_type == "language" else HEAD
     given = {"both_strands": True, "window": None, "window_step": 1, "mask_every": 4} | options
     return Scoring.of(network, scores, **given)
 
@@ -93,7 +93,7 @@ def others(genome):
 @pytest.mark.parametrize("name", MODELS)
 def test_equal_to_two_full_passes(networks, genome, name):
     network = networks[name]
-    wanted = scoring(network) if network.kind == "token" else scoring(network, window=None)
+    wanted = scoring(network) if network.head_type == "token" else scoring(network, window=None)
     if wanted.window is not None:
         wanted = replace(wanted, window=64)
     assert (wanted.window is None) == (name in ("language", "token"))

@@ -8,19 +8,24 @@ from helicon.data.annotation.annotation import read_annotation
 from helicon.data.genome.genome import Genome
 from helicon.data.genome.intervals import Intervals, split_blocks
 from helicon.errors import InputError
-from helicon.forward.outputs import logits
+from helicon.forward.outputs import logits, position_outputs, training_tiling
+from helicon.forward.tiles import Tiling
 from helicon.metrics import measures as metrics
 from helicon.metrics.targets import Target
 from helicon.models.hub import load
 from helicon.models.parts.heads import IGNORE
 from helicon.training.adaptation.adapt import HeadSettings, adapt
 from helicon.training.kinds.genome_scores import Runs, genome_scores
-from helicon.training.kinds.labelled_genome import (
-    LabelledGenome,
-    labelled_windows,
-    region_outputs,
-    tiles,
-)
+from helicon.training.kinds.labelled_genome import LabelledGenome, labelled_windows
+
+
+def region_outputs(network, data, start, end, opposite=None):
+    """Outputs of a token model for one stretch."""
+    stretch = Intervals.of(data.genome.names, [0], [start], [end])
+    tiling = training_tiling(network, data.length, data.context)
+    assert tiling.size < end
+    found = position_outputs(network, data.genome, stretch, tiling, opposite=opposite)
+    return np.concatenate([tile.values.numpy() for tile in found])
 
 
 @pytest.fixture
@@ -99,10 +104,10 @@ def test_labelled_windows_are_a_budget_that_does_not_overlap(data):
 
 
 def test_tiles_cover_every_position_once(data):
-    places = tiles(data.genome, data.valid, 300)
+    places = Tiling(10, 300).cut(data.valid)
     covered = np.zeros(data.genome.total, int)
-    for start, size in zip(places.starts, places.sizes, strict=True):
-        covered[start : start + size] += 1
+    for start, end in zip(places.start, places.end, strict=True):
+        covered[start:end] += 1
     assert covered.max() == 1
     assert covered.sum() == data.valid.lengths.sum()
 
@@ -116,9 +121,9 @@ def test_tiles_give_what_the_whole_chromosome_gives(data, model):
     whole = data.genome.fetch(0, 0, end)[None]
     device = next(network.parameters()).device
     expected = logits(network, whole, whole != DNA.pad_id, device)[0]
-    found = region_outputs(network, data.genome, "chr", 0, end, context)
+    found = region_outputs(network, data, 0, end)
     assert found == pytest.approx(expected, abs=1e-5)
-    part = region_outputs(network, data.genome, "chr", 700, 1_700, context)
+    part = region_outputs(network, data, 700, 1_700)
     assert part == pytest.approx(expected[700:1_700], abs=1e-5)
 
 
@@ -126,10 +131,9 @@ def test_scores_and_runs_agree_with_all_positions_at_once(data, model):
     network, target = model
     runs = Runs(data.genome.names, target, [])
     found = genome_scores(network, data, data.test, target, watch=runs.add)
-    context = network.backbone.receptive_field // 2
     truth, predicted = [], []
     for part in data.test:
-        outputs = region_outputs(network, data.genome, part.chrom, part.start, part.end, context)
+        outputs = region_outputs(network, data, part.start, part.end)
         predicted.append(outputs.argmax(axis=1))
         truth.append(data.annotation.windows([0], [part.start], part.end - part.start)[0])
     truth, predicted = np.concatenate(truth), np.concatenate(predicted)
@@ -149,8 +153,8 @@ def test_scores_and_runs_agree_with_all_positions_at_once(data, model):
 
 def test_both_strands_give_equal_answers_read_either_way(data, model):
     network, _ = model
-    found = region_outputs(network, data.genome, "chr", 0, 2_000, 8, opposite=data.opposite)
-    forward = region_outputs(network, data.genome, "chr", 0, 2_000, 8)
+    found = region_outputs(network, data, 0, 2_000, data.opposite)
+    forward = region_outputs(network, data, 0, 2_000)
     assert not np.allclose(found, forward, atol=1e-3)
     ids = data.genome.fetch(0, 0, 2_000 + 8, strand="-")[None]
     device = next(network.parameters()).device

@@ -15,6 +15,7 @@ from helicon.cli import main
 from helicon.data.sampling.batching import evaluation_batches
 from helicon.data.tables.tables import read_table
 from helicon.errors import InputError
+from helicon.forward.network import Network
 from helicon.metrics.measures import mcc, summarise
 from helicon.metrics.scores import score
 from helicon.metrics.targets import Target
@@ -23,7 +24,7 @@ from helicon.models.parts.heads import AttentionPool, MeanPool
 from helicon.training.adaptation.linear import fit_probe
 from helicon.training.finetune.finetune import finetune
 from helicon.training.probe.attention import AttentionSettings, Rows, learn_attention
-from helicon.training.probe.frozen import Frozen, TableFeatures
+from helicon.training.probe.features import TableFeatures
 from helicon.training.probe.probe import probe
 from helicon.training.probe.recipe import ProbeRecipe
 from helicon.training.probe.result import ProbeResult, rows_intervals
@@ -143,7 +144,7 @@ def test_attention_learns_where_to_look(tmp_path):
     table, target = read_table(path, target="label"), Target.plain("single_label", ("0", "1"))
     packed = torch.from_numpy(values.reshape(-1, 3))
     features = TableFeatures(
-        Frozen(language_model(0)), table, 16, {}, packed.mean(0), packed.std(0), packed
+        Network(language_model(0)), table, 16, {}, packed.mean(0), packed.std(0), packed
     )
     parts = [
         Rows(features, some, labels[some])
@@ -167,9 +168,9 @@ def test_attention_learns_where_to_look(tmp_path):
 @pytest.fixture
 def features(model, files):
     table = read_table(files["train"], target="label")
-    frozen = Frozen(load(model))
+    network = Network(load(model))
     return [
-        TableFeatures.of(frozen, table, ["mean", "attention"], 16, keep=keep)
+        TableFeatures.of(network, table, ["mean", "attention"], 16, keep=keep)
         for keep in (True, False)
     ]
 

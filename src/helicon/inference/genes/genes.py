@@ -35,7 +35,7 @@ from helicon.inference.genes.transitions import read_grammar
 from helicon.inference.genes.viterbi import Block, viterbi
 from helicon.inference.jobs.engine import Shard
 from helicon.inference.jobs.stretches import (
-    Piece,
+    Span,
     intervals_of,
     placed,
     shards_of,
@@ -99,11 +99,11 @@ class GenesJob:
         """Pieces of the stretches."""
         return shards_of(self._stretches(Genome.open(self.genome)))
 
-    def worker(self, network: Network) -> Callable[[Sequence[Piece]], pa.Table]:
+    def worker(self, network: Network) -> Callable[[Sequence[Span]], pa.Table]:
         """Log-probabilities of pieces: a float32 column a class."""
         genome = Genome.open(self.genome)
 
-        def work(pieces: Sequence[Piece]) -> pa.Table:
+        def work(pieces: Sequence[Span]) -> pa.Table:
             found = log_probabilities(
                 network, genome, intervals_of(pieces, genome), both_strands=self.both_strands,
                 window=self.window, overlap=self.overlap,
@@ -153,7 +153,7 @@ def check_classes(network: Network, name: str | Path) -> None:
     Raises:
         InputError: says what the model gives instead.
     """
-    if network.kind != "token" or network.problem != "single_label":
+    if network.head_type != "token" or network.problem != "single_label":
         raise InputError(
             f"{name}: does not give classes to positions, so there is nothing to decode into "
             "features; fine-tune one on labels of a genome, or write a table"

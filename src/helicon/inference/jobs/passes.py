@@ -19,7 +19,7 @@ from torch import Tensor
 from helicon.errors import InputError
 from helicon.forward.memory import check_fits, letters_at_once
 from helicon.forward.network import Network
-from helicon.forward.pooling import Pooling, State
+from helicon.forward.pooling import PoolingInPieces, State
 from helicon.forward.tiles import Tiling, over_tiles
 from helicon.inference.jobs.inputs import Part
 
@@ -82,16 +82,16 @@ class Passes:
         else:
             check_fits(self.network, longest)
 
-    def pooled(self, part: Part, pooling: Pooling) -> Values:
+    def pooled(self, part: Part, pooling: PoolingInPieces) -> Values:
         """Pooled features of every row, (n, D), float32."""
         strands = [self._pooled(p, pooling) for p in self._strands(part)]
         return _mean(strands)
 
-    def states(self, part: Part, pooling: Pooling) -> State:
+    def states(self, part: Part, pooling: PoolingInPieces) -> State:
         """What pooled features of long rows, or of pieces of rows, are made of: (n, strands, S)."""
-        return np.stack([self._states(p, pooling) for p in self._strands(part)], axis=1)
+        return torch.stack([self._states(p, pooling) for p in self._strands(part)], dim=1)
 
-    def headed(self, part: Part, pooling: Pooling) -> Values:
+    def headed(self, part: Part, pooling: PoolingInPieces) -> Values:
         """Outputs of a sequence head for every row, (n, K), float32: `pooling` is the head's."""
         return _mean([self._headed(p, pooling) for p in self._strands(part)])
 
@@ -149,17 +149,17 @@ class Passes:
                 yield chosen, self.network.features(ids, shown, layer=self.layer), shown
             at += count
 
-    def _pooled(self, part: Part, pooling: Pooling) -> Values:
+    def _pooled(self, part: Part, pooling: PoolingInPieces) -> Values:
         short, long = self._split(part)
         out = np.empty((len(part), self.network.d_model), dtype=np.float32)
         with torch.no_grad():
             for rows, features, mask in self._batches(part, short):
                 out[rows] = pooling.module(features, self._shown(mask)).float().cpu().numpy()
         if len(long):
-            out[long] = pooling.finished(self._states(part, pooling, long))
+            out[long] = pooling.finished(self._states(part, pooling, long)).numpy()
         return out
 
-    def _headed(self, part: Part, pooling: Pooling) -> Values:
+    def _headed(self, part: Part, pooling: PoolingInPieces) -> Values:
         short, long = self._split(part)
         out = np.empty((len(part), len(self.network.labels)), dtype=np.float32)
         for rows, features, mask in self._batches(part, short):
@@ -167,11 +167,13 @@ class Passes:
         if len(long):
             pooled = pooling.finished(self._states(part, pooling, long))
             with torch.no_grad():
-                given = torch.from_numpy(pooled).to(self.network.device)
+                given = pooled.float().to(self.network.device)
                 out[long] = self.network.model.classifier.layers(given).float().cpu().numpy()
         return out
 
-    def _states(self, part: Part, pooling: Pooling, rows: NDArray[np.intp] | None = None) -> State:
+    def _states(
+        self, part: Part, pooling: PoolingInPieces, rows: NDArray[np.intp] | None = None
+    ) -> State:
         """States (n, S) of rows that go through in tiles."""
         rows = np.arange(len(part)) if rows is None else rows
         found: list[State | None] = [None] * len(rows)
@@ -180,10 +182,10 @@ class Passes:
             return self.network.features(ids, mask, layer=self.layer)
 
         stretches = part.stretches().take(rows)
-        for piece in over_tiles(part.sequences, stretches, self._tiling(part, rows), work):
-            state, before = pooling.state(piece.values), found[piece.row]
-            found[piece.row] = state if before is None else pooling.merged(before, state)
-        return np.stack([state for state in found if state is not None])
+        for tile in over_tiles(part.sequences, stretches, self._tiling(part, rows), work):
+            state, before = pooling.state(tile.values).cpu(), found[tile.row]
+            found[tile.row] = state if before is None else pooling.merged(before, state)
+        return torch.stack([state for state in found if state is not None])
 
     def _everywhere(self, part: Part, *, outputs: bool) -> Values:
         """Values of one strand, positions ascending."""
@@ -214,9 +216,9 @@ class Passes:
         if len(long):
             stretches = part.stretches().take(long)
             tiling = self._tiling(part, long)
-            for piece in over_tiles(part.sequences, stretches, tiling, work):
-                row = int(long[piece.row])
-                put(row, piece.start - int(part.start[row]), piece.values)
+            for tile in over_tiles(part.sequences, stretches, tiling, work):
+                row = int(long[tile.row])
+                put(row, tile.start - int(part.start[row]), tile.values)
         return out
 
     def _shown(self, mask: NDArray[np.bool_] | None) -> Tensor | None:

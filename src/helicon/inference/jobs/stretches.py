@@ -10,8 +10,8 @@ from helicon.data.genome.genome import Genome
 from helicon.data.genome.intervals import Intervals
 from helicon.inference.jobs.engine import Shard
 
-#: A piece of a chromosome: its index, the first position, and the one behind the last.
-Piece = tuple[int, int, int]
+#: A span of a chromosome: its index, the first position, and the one behind the last.
+Span = tuple[int, int, int]
 
 #: Bases of a shard: seconds of work on a CPU, and some megabytes of result.
 SHARD = 200_000
@@ -23,7 +23,7 @@ def shards_of(stretches: Intervals) -> Iterator[Shard]:
     Yields:
         Shards whose payload is a tuple of pieces, in order.
     """
-    pieces: list[Piece] = []
+    pieces: list[Span] = []
     size = 0
     for chrom, start, end in zip(
         stretches.chrom.tolist(), stretches.start.tolist(), stretches.end.tolist(), strict=True
@@ -39,7 +39,7 @@ def shards_of(stretches: Intervals) -> Iterator[Shard]:
         yield Shard(tuple(pieces), size)
 
 
-def intervals_of(pieces: Sequence[Piece], genome: Genome) -> Intervals:
+def intervals_of(pieces: Sequence[Span], genome: Genome) -> Intervals:
     """The pieces of a shard as intervals."""
     return Intervals.of(genome.names, *zip(*pieces, strict=True))
 

@@ -48,10 +48,10 @@ class Quantity:
     def of(self, network: Network, letters: Tensor, ids: Tensor) -> Tensor:
         """Compute it for soft one-hot sequences (B, L, V) near the token ids (L,): (B,)."""
         features = network.model.features(letters)[0]
-        if network.kind == "sequence":
+        if network.head_type == "sequence":
             return network.model.classifier(features)[:, self.output]
         kept = self.kept or slice(None)
-        if network.kind == "token":
+        if network.head_type == "token":
             return network.model.classifier(features[:, kept])[..., self.output].sum(1)
         log_p = network.model.lm_head(features[:, kept])[..., :BASES].log_softmax(-1)
         bases = F.one_hot(ids[kept].clamp(max=BASES - 1), BASES).to(log_p.dtype)
@@ -138,26 +138,6 @@ def _gradients(network: Network, letters: Tensor, ids: Tensor, quantity: Quantit
         return torch.autograd.grad(total, letters)[0][..., :BASES]
 
 
-def input_x_gradient(gradient: PerBase, ids: Ids, *, corrected: bool = True) -> PerBase:
-    """The derivative by the base that is there, for every position.
-
-    Args:
-        gradient: (L, 4).
-        ids: token ids (L,).
-        corrected: first take off the mean over the four bases: one-hot columns sum to one, and the
-            derivative in the direction that would change their sum means nothing (Majdandzic,
-            Rajesh and Koo, Genome Biology 2023).
-
-    Returns:
-        (L,); zero where there is no base.
-    """
-    if corrected:
-        gradient = gradient - gradient.mean(1, keepdims=True)
-    bases = np.minimum(ids & 0x7F, BASES - 1).astype(np.intp)
-    values = np.take_along_axis(gradient, bases[:, None], axis=1)[:, 0]
-    return np.where((ids & 0x7F) < BASES, values, 0).astype(np.float32)
-
-
 class ChannelsFirst(nn.Module):
     """A model as tools of the field take it: one-hot channels first in, one row a sequence out.
 
@@ -173,12 +153,12 @@ class ChannelsFirst(nn.Module):
 
     def __init__(self, network: Network, output: str | None = None):
         super().__init__()
-        if network.kind == "bare":
+        if network.head_type == "bare":
             raise InputError("this model has no head; fine-tune it first")
-        if output is not None and (network.kind == "language" or output not in network.labels):
-            known = "none" if network.kind == "language" else ", ".join(network.labels)
+        if output is not None and (network.head_type == "language" or output not in network.labels):
+            known = "none" if network.head_type == "language" else ", ".join(network.labels)
             raise InputError(f"output: {output!r} is none of this model's labels: {known}")
-        self.kind = network.kind
+        self.kind = network.head_type
         self.model: Any = network.model
         whole = slice(None)
         self.columns = whole if output is None else [network.labels.index(output)]

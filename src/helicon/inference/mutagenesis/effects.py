@@ -13,7 +13,7 @@ Of a model with a supervised head, one number for each of its labels:
 
 Of any model:
 
-- `embedding`: the Euclidean distance that the features move, a mean over the affected positions.
+- `distance`: the Euclidean distance that the features move, a mean over the affected positions.
 
 Sums and distances run over all positions that a substitution can affect.
 """
@@ -32,23 +32,25 @@ from torch import Tensor
 from helicon.alphabet import DNA, Ids
 from helicon.errors import InputError
 from helicon.forward.network import Network
-from helicon.forward.pooled import Pooled
+from helicon.forward.pooling import PooledHead
 from helicon.forward.substitutions import Differences
 from helicon.models.parts.substitutions import Changed, Reference, Where
 
 BASES = len(DNA.real)
 _SURROUNDINGS = ("effect", "likelihood")
-_LANGUAGE = ("masked", *_SURROUNDINGS, "embedding")
+#: Scores by the names that they had in version 0.1.
+_RENAMED = {"embedding": "distance"}
+_LANGUAGE = ("masked", *_SURROUNDINGS, "distance")
 
 
 def known_scores(network: Network) -> tuple[str, ...]:
     """Scores that a model can be asked for; the first is what it is asked for by itself."""
-    if network.kind == "language":
+    if network.head_type == "language":
         return _LANGUAGE
-    if network.kind == "bare":
-        return ("embedding",)
+    if network.head_type == "bare":
+        return ("distance",)
     ours = ("value",) if network.problem == "regression" else ("logit", "probability")
-    return (*ours, "embedding")
+    return (*ours, "distance")
 
 
 @dataclass(frozen=True)
@@ -75,17 +77,18 @@ class Wanted:
             InputError: the model gives no such score or output.
         """
         known = known_scores(network)
+        scores = [_RENAMED.get(one, one) for one in scores]
         for one in scores:
             if one not in known:
                 raise InputError(f"score: {one!r} is none of this model's: {', '.join(known)}")
-        headed = network.kind in ("sequence", "token")
+        headed = network.head_type in ("sequence", "token")
         if outputs and not headed:
             raise InputError("output: this model has no labels; leave it out")
         for label in outputs:
             if label not in network.labels:
                 labels = ", ".join(network.labels)
                 raise InputError(f"output: {label!r} is none of this model's labels: {labels}")
-        if where == "substituted" and network.kind != "token":
+        if where == "substituted" and network.head_type != "token":
             raise InputError("over: only a model of positions has outputs at the substituted one")
         indices = [network.labels.index(label) for label in outputs or network.labels]
         return cls(tuple(scores) or known[:1], tuple(indices) if headed else (), where)
@@ -94,7 +97,7 @@ class Wanted:
         """Names of the scores' columns, a label's name behind those that have one."""
         names: list[str] = []
         for score in self.scores:
-            if score in (*_LANGUAGE, "embedding"):
+            if score in (*_LANGUAGE, "distance"):
                 names.append(score)
             else:
                 names += [f"{score}_{network.labels[k]}" for k in self.outputs]
@@ -157,7 +160,7 @@ class Effects:
     ) -> dict[str, Tensor]:
         known = {score: self._known(reference, score) for score in scores}
         found: dict[str, list[Tensor]] = {score: [] for score in scores}
-        narrow = self.wanted.where == "substituted" and "embedding" not in scores
+        narrow = self.wanted.where == "substituted" and "distance" not in scores
         where: Where = "substituted" if narrow else "affected"
         for part, changed in self.differences.of(reference, positions, new, where):
             for score in scores:
@@ -166,12 +169,12 @@ class Effects:
 
     def _known(self, reference: Reference, score: str) -> Any:
         """What is needed of the reference for a score."""
-        if score == "embedding":
+        if score == "distance":
             return reference.features
         if score in _SURROUNDINGS:
             return _LogLikelihood.of(self.network, reference)
-        if self.network.kind == "sequence":
-            return Pooled.of(self.network, reference.features)
+        if self.network.head_type == "sequence":
+            return PooledHead.of(self.network, reference.features)
         return self._outputs(score, self.network.head(reference.features[None])[0])
 
     def _outputs(self, score: str, logits: Tensor) -> Tensor:
@@ -188,10 +191,10 @@ class Effects:
             return known.change(self.network, changed, own)[:, None]
         valid = changed.valid
         places = changed.places.clamp(0, changed.length - 1)
-        if score == "embedding":
+        if score == "distance":
             distance = (changed.features - known[places]).norm(dim=-1).masked_fill(~valid, 0)
             return (distance.sum(1) / valid.sum(1))[:, None]
-        if self.network.kind == "sequence":
+        if self.network.head_type == "sequence":
             new, old = (self._outputs(score, logits) for logits in known.logits(changed))
             return new - old
         # Positions first: so the features lie in memory, and need no copy.

@@ -44,7 +44,7 @@ _PARQUET = (".parquet", ".pq")
 
 
 @dataclass(frozen=True)
-class Piece:
+class Locus:
     """Positions of a chromosome to substitute.
 
     Attributes:
@@ -115,7 +115,7 @@ def mutagenesis(
     base, while the position is hidden), `effect` (change of the log-probability of the bases
     around, summed) or `likelihood` (`effect` and the position itself). A model with labels gives
     `logit` or `probability`, a regression `value`: the change, for each label. Any model gives
-    `embedding`, the mean distance that affected features move. Positions without a known base are
+    `distance`, the mean distance that affected features move. Positions without a known base are
     left out.
 
     Args:
@@ -157,7 +157,7 @@ def mutagenesis(
         steps=steps,
         both_strands=both_strands,
         summary=summary if _is_bigwig(out, wanted.columns(network)) else None,
-        local=network.kind != "sequence" and network.halo is not None,
+        local=network.head_type != "sequence" and network.halo is not None,
         columns=wanted.columns(network),
     )
     shown = None if plot is None else job.shown(plot_region)
@@ -181,16 +181,16 @@ def _wanted(
             "substitution of a protein (--landscape) by a language model"
         )
     if method == "substitutions":
-        if network.pools_cls and set(score) != {"embedding"}:
+        if network.pools_cls and (not score or set(score) - {"distance", "embedding"}):
             raise InputError(
                 f"{name}: pools CLS tokens, which every substitution changes; choose a gradient "
-                "as method, or the score embedding"
+                "as method, or the score distance"
             )
         return Wanted.of(network, score, output, over)
-    if network.kind == "bare":
+    if network.head_type == "bare":
         raise InputError(f"{name}: has no head whose gradient could be taken")
     linear = "likelihood"
-    if network.kind != "language":
+    if network.head_type != "language":
         linear = "value" if network.problem == "regression" else "logit"
     if set(score) - {linear}:
         raise InputError(f"score: gradients of this model are those of {linear}; leave it out")
@@ -260,7 +260,7 @@ class MutagenesisJob:
 
     def shards(self) -> Iterator[Shard]:
         """Pieces of some thousand positions together."""
-        found: list[Piece] = []
+        found: list[Locus] = []
         size = 0
         for piece in self._pieces(Genome.open(self.genome)):
             found.append(piece)
@@ -271,12 +271,12 @@ class MutagenesisJob:
         if found:
             yield Shard(tuple(found), size)
 
-    def worker(self, network: Network) -> Callable[[tuple[Piece, ...]], pa.Table]:
+    def worker(self, network: Network) -> Callable[[tuple[Locus, ...]], pa.Table]:
         """Rows of some pieces, in order."""
         genome = Genome.open(self.genome)
         score = _scorer(self, network)
 
-        def work(pieces: tuple[Piece, ...]) -> pa.Table:
+        def work(pieces: tuple[Locus, ...]) -> pa.Table:
             tables = [_rows(genome, piece, network, score, self.columns) for piece in pieces]
             return pa.concat_tables(tables)
 
@@ -321,7 +321,7 @@ class MutagenesisJob:
                 )
         return found
 
-    def shown(self, region: str | None) -> Piece:
+    def shown(self, region: str | None) -> Locus:
         """What a figure shows.
 
         Raises:
@@ -341,15 +341,15 @@ class MutagenesisJob:
         if not inside.any():
             raise InputError(f"plot_region: {region} does not lie in what is computed")
         row = int(np.flatnonzero(inside)[0])
-        return Piece(chrom, start, end, *self._context(genome, found, row))
+        return Locus(chrom, start, end, *self._context(genome, found, row))
 
-    def _pieces(self, genome: Genome) -> Iterator[Piece]:
+    def _pieces(self, genome: Genome) -> Iterator[Locus]:
         found = self.stretches(genome)
         for row in range(len(found)):
             chrom, start, end = int(found.chrom[row]), int(found.start[row]), int(found.end[row])
             context = self._context(genome, found, row)
             for first in range(start, end, PIECE):
-                yield Piece(chrom, first, min(first + PIECE, end), *context)
+                yield Locus(chrom, first, min(first + PIECE, end), *context)
 
     def _context(self, genome: Genome, found: Intervals, row: int) -> tuple[int, int]:
         if self.local:
@@ -400,11 +400,11 @@ def _one_strand(job: MutagenesisJob, network: Network, wanted: Wanted) -> Score:
 
 
 def _rows(
-    genome: Genome, piece: Piece, network: Network, score: Score, columns: Sequence[str]
+    genome: Genome, piece: Locus, network: Network, score: Score, columns: Sequence[str]
 ) -> pa.Table:
     """All substitutions of a piece, three a position."""
     halo = piece.last - piece.first if network.halo is None else network.halo
-    if network.kind == "sequence":
+    if network.head_type == "sequence":
         halo = piece.last - piece.first
     # Affected are positions up to a halo away, and what these see lies up to two away.
     first, last = max(piece.first, piece.start - 2 * halo), min(piece.last, piece.end + 2 * halo)
@@ -461,7 +461,7 @@ def _parsed(region: str, genome: Genome) -> tuple[int, int, int]:
     return chrom, start, end
 
 
-def _draw(job: MutagenesisJob, network: Network, piece: Piece, path: Path) -> None:
+def _draw(job: MutagenesisJob, network: Network, piece: Locus, path: Path) -> None:
     """Write the figure of the first score."""
     genome = Genome.open(job.genome)
     table = _rows(genome, piece, network, _scorer(job, network), job.columns)

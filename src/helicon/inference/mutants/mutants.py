@@ -252,7 +252,7 @@ def _check_model(network: Network, model: str | Path) -> None:
             f"{model}: reads DNA; score its changes with `helicon variants` or `helicon "
             "mutagenesis`"
         )
-    if network.kind != "language":
+    if network.head_type != "language":
         raise InputError(
             f"{model}: is no language model, which alone says how likely a residue is; give the "
             "model that it was fine-tuned from"

@@ -32,7 +32,7 @@ from helicon.forward.network import Network
 from helicon.forward.tiles import Tiling, outputs_over, over_tiles
 from helicon.inference.jobs.engine import Done, Engine, Shard, run
 from helicon.inference.jobs.stretches import (
-    Piece,
+    Span,
     intervals_of,
     placed,
     shards_of,
@@ -154,12 +154,12 @@ def choose_channels(
     Raises:
         InputError: it has no such channel, or gives nothing for every base of a genome.
     """
-    if network.alphabet != DNA or network.kind not in ("language", "token"):
+    if network.alphabet != DNA or network.head_type not in ("language", "token"):
         what = "reads no DNA" if network.alphabet != DNA else "says nothing of single bases"
         raise InputError(
             f"{name}: {what}; a track needs a DNA language model or one that labels positions"
         )
-    known = QUANTITIES if network.kind == "language" else network.labels
+    known = QUANTITIES if network.head_type == "language" else network.labels
     for one in asked or ():
         if one not in known:
             raise InputError(f"channel: {one!r} is none of this model's: {', '.join(known)}")
@@ -258,12 +258,12 @@ class TrackJob:
         """Pieces of the stretches."""
         return shards_of(merged_regions(self.regions, Genome.open(self.genome)))
 
-    def worker(self, network: Network) -> Callable[[Sequence[Piece]], pa.Table]:
+    def worker(self, network: Network) -> Callable[[Sequence[Span]], pa.Table]:
         """Values of pieces: a float32 column a channel, NaN at `N`."""
         genome = Genome.open(self.genome)
-        language = network.kind == "language"
+        language = network.head_type == "language"
 
-        def work(pieces: Sequence[Piece]) -> pa.Table:
+        def work(pieces: Sequence[Span]) -> pa.Table:
             stretches = intervals_of(pieces, genome)
             ids = np.concatenate([genome.fetch(*piece) for piece in pieces])
             if language:

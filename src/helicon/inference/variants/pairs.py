@@ -203,7 +203,7 @@ class Pairs:
 
     def _outputs(self, scored: Scored, reverse: bool) -> Iterator[Pass]:
         """Change of the outputs: of a sequence, or of the letters that both sequences have."""
-        sequence = self.network.kind == "sequence"
+        sequence = self.network.head_type == "sequence"
         equal = _width(scored.pair.ref) == _width(scored.pair.alt)
         for view, sign in ((scored.pair.ref, -1), (scored.pair.alt, 1)):
             looked = np.arange(len(view))[scored.looked_at(view)]

@@ -18,12 +18,12 @@ from torch import Tensor
 
 from helicon.alphabet import DNA
 from helicon.errors import InputError
-from helicon.forward.network import Kind, Network
+from helicon.forward.network import HeadType, Network
 from helicon.inference.variants.alleles import LONGEST
 from helicon.inference.variants.views import Reach
 
 #: Scores, and the kinds of models that can give them.
-SCORES: dict[str, tuple[Kind, ...]] = {
+SCORES: dict[str, tuple[HeadType, ...]] = {
     "llr": ("language",),
     "pseudo-likelihood": ("language",),
     "embedding": ("language", "sequence", "token", "bare"),
@@ -31,7 +31,7 @@ SCORES: dict[str, tuple[Kind, ...]] = {
     "head": ("sequence", "token"),
 }
 #: The score that a model gives if none is asked for.
-DEFAULT: dict[Kind, str] = {
+DEFAULT: dict[HeadType, str] = {
     "language": "llr", "sequence": "head", "token": "head", "bare": "embedding",
 }  # fmt: skip
 #: Letters of a window where one is needed and none is given.
@@ -76,16 +76,16 @@ class Scoring:
         """
         if network.alphabet != DNA:
             raise InputError("variants: this model reads no DNA; choose a DNA model")
-        asked = tuple(dict.fromkeys(scores or [DEFAULT[network.kind]]))
+        asked = tuple(dict.fromkeys(scores or [DEFAULT[network.head_type]]))
         for score in asked:
-            _check_score(score, network.kind)
+            _check_score(score, network.head_type)
         if "head" in asked and network.pools_cls:
             raise InputError(
                 "score: this model pools CLS tokens, which every variant changes; choose embedding "
                 "or cosine, or a model fine-tuned with another pooling"
             )
         local = network.halo is not None and network.model.backbone.cell == 1
-        if window is None and (network.kind == "sequence" or not local):
+        if window is None and (network.head_type == "sequence" or not local):
             window = WINDOW
         if window is not None and window < 8:
             raise InputError(f"window: must be at least 8 letters, not {window}")
@@ -129,7 +129,7 @@ class Scoring:
         return Reach(margin=network.halo * (1 if near else 2))
 
 
-def _check_score(score: str, kind: Kind) -> None:
+def _check_score(score: str, kind: HeadType) -> None:
     if score not in SCORES:
         raise InputError(f"score: {score!r} is not known; choose {', '.join(SCORES)}")
     if kind not in SCORES[score]:

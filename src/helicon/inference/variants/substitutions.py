@@ -282,11 +282,11 @@ class Substitutions:
         for _, changed in self.differences.of(reference, group.positions, group.alt):
             if {"embedding", "cosine"} & set(self.scoring.scores):
                 vectors.append(self._vectors(reference, changed))
-            if "head" in self.scoring.scores and self.network.kind == "sequence":
+            if "head" in self.scoring.scores and self.network.head_type == "sequence":
                 outputs.append(self._sequence_outputs(reference, changed))
             elif "head" in self.scoring.scores:
                 outputs.append(self._token_outputs(side, reference, changed))
-        name = "head" if self.network.kind == "sequence" else "changes"
+        name = "head" if self.network.head_type == "sequence" else "changes"
         found = {"vectors": vectors, name: outputs}
         return {name: torch.cat(parts) for name, parts in found.items() if parts}
 

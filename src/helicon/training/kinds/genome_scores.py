@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,19 +12,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from helicon.data.genome.intervals import Intervals
-from helicon.data.sampling.windows import Windows
-from helicon.forward.outputs import Outputs
+from helicon.forward.outputs import Outputs, position_outputs, training_tiling
 from helicon.metrics import measures as metrics
 from helicon.metrics.scores import Scores, probabilities
 from helicon.metrics.targets import Target
 from helicon.models.parts.heads import IGNORE
-from helicon.training.kinds.labelled_genome import (
-    LabelledGenome,
-    reach,
-    tile_length,
-    tile_outputs,
-    tiles,
-)
+from helicon.training.kinds.labelled_genome import LabelledGenome
 
 _RUNS = {
     "chrom": pl.String,
@@ -43,7 +36,7 @@ def genome_scores(
     target: Target,
     *,
     both_strands: bool = False,
-    watch: Callable[[Windows, Outputs, NDArray], None] | None = None,
+    watch: Callable[[int, int, Outputs, NDArray], None] | None = None,
 ) -> Scores:
     """Measure a token model on every labelled position of some intervals, each once.
 
@@ -53,33 +46,21 @@ def genome_scores(
         intervals: where to measure.
         target: what is predicted.
         both_strands: average the predictions for the two strands.
-        watch: called with every batch of tiles, their outputs (n, length, K) in the unit of the
-            data and their labels (n, length).
+        watch: called with the chromosome and the first position of every tile, its outputs (n, K)
+            in the unit of the data and its labels (n,).
     """
     tally: ClassTally | _Values = (
         ClassTally(target) if data.annotation.kind == "classes" else _Values(target)
     )
-    for windows, outputs, labels in _labelled_tiles(model, data, intervals, both_strands):
-        outputs = target.natural(outputs)
+    tiling = training_tiling(model, data.length, data.context)
+    opposite = data.opposite if both_strands else None
+    for tile in position_outputs(model, data.genome, intervals, tiling, opposite=opposite):
+        outputs = target.natural(tile.values.cpu().numpy())
+        labels = data.annotation.windows([tile.chrom], [tile.start], len(outputs))[0]
         tally.add(outputs, labels)
         if watch is not None:
-            watch(windows, outputs, labels)
+            watch(tile.chrom, tile.start, outputs, labels)
     return tally.scores()
-
-
-def _labelled_tiles(
-    model: nn.Module, data: LabelledGenome, intervals: Intervals, both_strands: bool
-) -> Iterator[tuple[Windows, Outputs, NDArray]]:
-    context = reach(model, data.context)
-    length = tile_length(data.length, context)
-    places = tiles(data.genome, intervals, length)
-    opposite = data.opposite if both_strands else None
-    parts = tile_outputs(model, data.genome, places, length, context, opposite=opposite)
-    for windows, outputs in parts:
-        labels = data.annotation.windows(windows.chroms, windows.starts, length)
-        beyond = np.arange(length) >= windows.sizes[:, None]
-        labels[beyond] = IGNORE if data.annotation.kind == "classes" else np.nan
-        yield windows, outputs, labels
 
 
 class ClassTally:
@@ -133,29 +114,29 @@ class Runs:
     Attributes:
         names: of the chromosomes.
         target: what is predicted.
-        parts: the stretches of each batch of tiles.
+        parts: the stretches of each tile.
     """
 
     names: list[str]
     target: Target
     parts: list[pl.DataFrame]
 
-    def add(self, windows: Windows, outputs: Outputs, labels: NDArray) -> None:
-        """Take one batch of tiles; see `genome_scores`."""
-        inside = np.arange(labels.shape[1]) < windows.sizes[:, None]
-        position = (windows.starts[:, None] + np.arange(labels.shape[1]))[inside]
-        values = probabilities(self.target, outputs[inside])
-        frame = pl.DataFrame(
-            {
-                "chrom": np.broadcast_to(windows.chroms[:, None], inside.shape)[inside],
-                "start": position,
-                "end": position + 1,
-                "label": labels[inside],
-                "prediction": values.argmax(axis=1),
-                "probability": values.max(axis=1).astype(np.float64),
-            }
-        )
-        self.parts.append(_joined(frame))
+    def add(self, chrom: int, start: int, outputs: Outputs, labels: NDArray) -> None:
+        """Take one tile; see `genome_scores`."""
+        values = probabilities(self.target, outputs)
+        best, top = values.argmax(axis=1), values.max(axis=1).astype(np.float64)
+        change = (labels[1:] != labels[:-1]) | (best[1:] != best[:-1])
+        first = np.flatnonzero(np.append(True, change))
+        size = np.diff(np.append(first, len(labels)))
+        columns = {
+            "chrom": np.full(len(first), chrom),
+            "start": start + first,
+            "end": start + first + size,
+            "label": labels[first],
+            "prediction": best[first],
+            "probability": np.add.reduceat(top, first) / size,
+        }
+        self.parts.append(pl.DataFrame(columns))
 
     def frame(self) -> pl.DataFrame:
         """All stretches in order, neighbours with one label and one prediction joined.

@@ -18,15 +18,14 @@ from helicon.alphabet import DNA, Ids
 from helicon.data.annotation.annotation import Annotation
 from helicon.data.genome.genome import Genome
 from helicon.data.genome.intervals import Intervals
-from helicon.data.sampling.windows import Windows, WindowSampler, random_stream
+from helicon.data.sampling.windows import Windows, random_stream
 from helicon.errors import InputError
-from helicon.forward.outputs import Outputs, evaluating, logits, opposite_strand
+from helicon.forward.outputs import Outputs, evaluating, logits
+from helicon.forward.tiles import Tiling
 from helicon.models.parts.heads import IGNORE
 
-#: Bases of a batch in evaluation, context included.
+#: Bases that are looked at together, context included.
 _BATCH_BASES = 65_536
-#: Evaluation tiles are this many contexts long, so that little is computed twice.
-_CONTEXTS_A_TILE = 8
 #: The purpose of the streams of random numbers that draw windows (see `random_stream`).
 _LABELLED_WINDOWS = 32
 
@@ -125,10 +124,9 @@ class LabelledGenome:
 
     def _train_labels(self) -> Iterator[NDArray]:
         """Labels of all training positions, in pieces that fit in memory."""
-        places = tiles(self.genome, self.train, _BATCH_BASES)
-        for first in range(len(places)):
-            part = places.take(slice(first, first + 1))
-            yield self.annotation.windows(part.chroms, part.starts, int(part.sizes[0]))[0]
+        places = Tiling(0, _BATCH_BASES).cut(self.train)
+        for chrom, start, end in zip(places.chrom, places.start, places.end, strict=True):
+            yield self.annotation.windows([chrom], [start], int(end - start))[0]
 
 
 def labelled_windows(intervals: Intervals, length: int, count: int, seed: int) -> Intervals:
@@ -156,60 +154,6 @@ def labelled_windows(intervals: Intervals, length: int, count: int, seed: int) -
     return Intervals.of(intervals.names, intervals.chrom[row], start, start + length)
 
 
-def tiles(genome: Genome, intervals: Intervals, length: int) -> Windows:
-    """Cut intervals in windows of `length` that cover every position once."""
-    sampler = WindowSampler(genome, intervals, length, batch_size=1, seed=0, max_unknown=1.0)
-    return sampler.tiles()
-
-
-def reach(model: nn.Module, default: int) -> int:
-    """Half the receptive field of a model, or `default` where it has no end."""
-    field: int | None = model.backbone.receptive_field  # type: ignore[union-attr, assignment]
-    return default if field is None else field // 2
-
-
-def tile_length(length: int, context: int) -> int:
-    """Length of evaluation tiles for training windows of `length` with `context`."""
-    return max(length, min(_CONTEXTS_A_TILE * context, _BATCH_BASES // 2))
-
-
-def tile_outputs(
-    model: nn.Module,
-    genome: Genome,
-    windows: Windows,
-    length: int,
-    context: int,
-    *,
-    opposite: NDArray[np.integer] | None = None,
-) -> Iterator[tuple[Windows, Outputs]]:
-    """Run a token model over tiles, each read with its context.
-
-    Args:
-        model: with a token head.
-        genome: the sequence.
-        windows: tiles of at most `length`.
-        length: of a tile.
-        context: bases read on both sides; with half the receptive field or more, the result is
-            what the network gives for the whole chromosome.
-        opposite: for each output, the output that means the same on the other strand
-            (`Annotation.opposite`); where given, the two strands' outputs are averaged.
-
-    Yields:
-        Some of the tiles, in order, and their outputs (n, length, K).
-    """
-    batch = max(1, _BATCH_BASES // (length + 2 * context))
-    with evaluating(model) as device:
-        for first in range(0, len(windows), batch):
-            part = windows.take(slice(first, first + batch))
-            ids = genome.windows(part.chroms, part.starts - context, length + 2 * context)
-            found = logits(model, ids, ids != DNA.pad_id, device)
-            if opposite is not None:
-                turned = opposite_strand(ids, ids != DNA.pad_id, DNA)
-                backward = logits(model, *turned, device)[:, ::-1][..., opposite]
-                found = (found + backward) * np.float32(0.5)
-            yield part, found[:, context : context + length]
-
-
 def sampled_outputs(
     model: nn.Module,
     data: LabelledGenome,
@@ -232,7 +176,8 @@ def sampled_outputs(
     Returns:
         Outputs (n, K), and their classes or values (n,).
     """
-    places = tiles(data.genome, intervals, data.length)
+    tiles = Tiling(0, data.length).cut(intervals)
+    places = Windows(tiles.chrom, tiles.start, tiles.end - tiles.start)
     rng = np.random.default_rng(seed)
     places = places.take(rng.permutation(len(places))[: max(1, count // data.length)])
     reverse = (rng.random(len(places)) < 0.5) & reverse_complement
@@ -246,26 +191,3 @@ def sampled_outputs(
             outputs.append(logits(model, ids, ids != DNA.pad_id, device)[known])
             labels.append(found[known])
     return np.concatenate(outputs), np.concatenate(labels)
-
-
-def region_outputs(
-    model: nn.Module,
-    genome: Genome,
-    chrom: str,
-    start: int,
-    end: int,
-    context: int,
-    *,
-    length: int = 1024,
-    opposite: NDArray[np.integer] | None = None,
-) -> Outputs:
-    """Outputs of a token model for one stretch, (end - start, K); 0-based, half-open.
-
-    The other arguments are those of `tile_outputs`, and `length` is that of a training window.
-    """
-    interval = Intervals.of(genome.names, [genome.index(chrom)], [start], [end])
-    length = min(tile_length(length, context), end - start)
-    places = tiles(genome, interval, length)
-    parts = tile_outputs(model, genome, places, length, context, opposite=opposite)
-    whole = np.concatenate([found.reshape(-1, found.shape[-1]) for _, found in parts])
-    return whole[: end - start]

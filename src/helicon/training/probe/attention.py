@@ -22,7 +22,7 @@ from helicon.models.parts.heads import AttentionPool, SequenceHead
 from helicon.training.adaptation.recipe import default_epochs
 from helicon.training.kinds.supervised import ClassWeights, label_counts, loss_weights, summed_loss
 from helicon.training.loop.schedule import learning_rate
-from helicon.training.probe.frozen import TableFeatures
+from helicon.training.probe.features import TableFeatures
 
 #: Steps on a small table, where the number of epochs is not given.
 _FEWEST_STEPS = 200
@@ -92,7 +92,7 @@ def learn_attention(
         rate = learning_rate(step, total, peak=settings.lr, warmup=_WARMUP, floor=_FLOOR)
         optimizer.param_groups[0]["lr"] = rate
         batch = batches.batch(step - 1)
-        truth = torch.from_numpy(labels[batch["rows"]]).to(train.features.frozen.device)
+        truth = torch.from_numpy(labels[batch["rows"]]).to(train.features.network.device)
         batch["rows"] = train.rows[batch["rows"]]
         logits = head(*train.features.at(batch))
         loss, count = summed_loss(logits, truth, target.problem, weights)
@@ -134,12 +134,12 @@ def _head(features: TableFeatures, target: Target, seed: int) -> _Standardised:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = SequenceHead(len(features.center), len(target.names), pool="attention")
-    return _Standardised(head, features.center, features.spread).to(features.frozen.device)
+    return _Standardised(head, features.center, features.spread).to(features.network.device)
 
 
 def _raw(head: _Standardised, features: TableFeatures) -> AttentionPool:
     """The pooling by itself: a softmax does not see what the mean adds to all scores."""
-    pool = AttentionPool(len(features.center)).to(features.frozen.device)
+    pool = AttentionPool(len(features.center)).to(features.network.device)
     trained = head.head.pool
     assert isinstance(trained, AttentionPool)
     with torch.no_grad():

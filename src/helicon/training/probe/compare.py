@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from helicon.files import sha256
+from helicon.forward.network import Network
 from helicon.machine.progress import Progress
 from helicon.metrics.scores import (
     Outputs,
@@ -25,7 +26,7 @@ from helicon.training.adaptation.linear import fit_probe
 from helicon.training.adaptation.recipe import default_batch
 from helicon.training.probe.attention import AttentionSettings, Rows, learn_attention
 from helicon.training.probe.data import ProbeData
-from helicon.training.probe.frozen import Frozen, TableFeatures, Vectors
+from helicon.training.probe.features import TableFeatures, Vectors
 from helicon.training.probe.recipe import NETWORKS, ProbeRecipe, listed
 from helicon.training.probe.result import UNTRAINED, Compared, Fit, Interval, rows_intervals
 from helicon.training.run.folder import RunFolder
@@ -130,12 +131,12 @@ class Probing:
     def _features(self, source: Source, seed: int) -> dict[str, TableFeatures]:
         """Features of all tables, by part."""
         model = drawn_anew(source.model, seed) if source.fresh else source.model
-        self.fabric.to_device(model)
+        network = Network(model, self.fabric.device, self.recipe.precision)
         tables = self.data.tables
         size = TableFeatures.bytes_of(model, list(tables.values()))
         return {
             part: TableFeatures.of(
-                Frozen(model.eval(), self.recipe.precision),
+                network,
                 table,
                 self.pools,
                 self.batch_size,

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from helicon.alphabet import Ids
 from helicon.data.sampling.batching import evaluation_batches
 from helicon.data.tables.tables import SequenceTable
-from helicon.forward.outputs import as_inputs
+from helicon.forward.network import Network
 from helicon.models.hub import HeliconPreTrainedModel
 from helicon.models.parts.heads import Pooling, pooling
 
@@ -23,49 +24,11 @@ Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Frozen:
-    """A network that is only read, in evaluation mode and without gradients.
-
-    Attributes:
-        model: on its device.
-        precision: `float32`, or `bfloat16` for the matrix products alone.
-    """
-
-    model: HeliconPreTrainedModel
-    precision: str = "float32"
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return next(self.model.parameters()).device
-
-    @torch.no_grad()
-    def features(self, batch: Batch) -> Tensor:
-        """Features (B, L, D) of positions, float32."""
-        with self._computing():
-            return self.model.backbone(*self._inputs(batch)).float()
-
-    @torch.no_grad()
-    def cls_features(self, batch: Batch) -> Tensor:
-        """Features (B, K, D) of the CLS tokens, float32."""
-        with self._computing():
-            return self.model.cls_features(*self._inputs(batch)).float()
-
-    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        inputs = as_inputs(batch["ids"], batch["mask"], self.device)
-        return inputs["input_ids"], inputs.get("attention_mask")
-
-    def _computing(self) -> torch.autocast:
-        narrow = self.precision == "bfloat16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=narrow)
-
-
-@dataclass(frozen=True)
 class TableFeatures:
     """What a frozen network gives for the rows of a table.
 
     Attributes:
-        frozen: the network.
+        network: the network.
         table: n sequences.
         batch_size: rows in a batch; no result depends on it.
         pooled: features (n, D) by pooling, but for `attention`, which has to be learned.
@@ -75,7 +38,7 @@ class TableFeatures:
             computed anew whenever they are needed.
     """
 
-    frozen: Frozen
+    network: Network
     table: SequenceTable
     batch_size: int
     pooled: dict[Pooling, Vectors]
@@ -86,7 +49,7 @@ class TableFeatures:
     @classmethod
     def of(
         cls,
-        frozen: Frozen,
+        network: Network,
         table: SequenceTable,
         pools: Sequence[Pooling],
         batch_size: int,
@@ -96,14 +59,14 @@ class TableFeatures:
         """Compute features, in one pass, and a second one for CLS tokens.
 
         Args:
-            frozen: the network.
+            network: the network.
             table: the sequences.
             pools: what is to be pooled; `attention` among them asks for `center`, `spread` and
                 `positions`.
             batch_size: rows in a batch.
             keep: keep the features of all positions for `attention`.
         """
-        width = frozen.model.backbone.d_model
+        width = network.d_model
         learned = "attention" in pools
         pools = [pool for pool in pools if pool != "attention"]
         modules = {pool: pooling(pool, width) for pool in pools}
@@ -111,12 +74,14 @@ class TableFeatures:
         packed = torch.empty(len(table.ids), width) if learned and keep else None
         moments = torch.zeros(2, width, dtype=torch.float64)
         for batch in evaluation_batches(table, batch_size):
-            rows, mask = batch["rows"], torch.from_numpy(batch["mask"]).to(frozen.device)
+            rows, mask = batch["rows"], torch.from_numpy(batch["mask"]).to(network.device)
             if "cls" in modules:
-                pooled["cls"][rows] = modules["cls"](frozen.cls_features(batch)).cpu().numpy()
+                pooled["cls"][rows] = (
+                    modules["cls"](network.cls_features(*_inputs(batch))).cpu().numpy()
+                )
             if pools == ["cls"] and not learned:
                 continue
-            features = frozen.features(batch)
+            features = network.features(*_inputs(batch))
             for pool in modules.keys() - {"cls"}:
                 pooled[pool][rows] = modules[pool](features, mask).cpu().numpy()
             if learned:
@@ -127,7 +92,7 @@ class TableFeatures:
         mean, square = moments / len(table.ids)
         deviation = (square - mean.square()).clamp(min=0).sqrt() if learned else torch.ones(width)
         spread = deviation.where(deviation > 0, 1)
-        return cls(frozen, table, batch_size, pooled, mean.float(), spread.float(), packed)
+        return cls(network, table, batch_size, pooled, mean.float(), spread.float(), packed)
 
     @staticmethod
     def bytes_of(model: HeliconPreTrainedModel, tables: Sequence[SequenceTable]) -> int:
@@ -136,11 +101,11 @@ class TableFeatures:
 
     def at(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Features (B, L, D) of a batch of the table's rows, kept or computed, and their mask."""
-        mask = torch.from_numpy(batch["mask"]).to(self.frozen.device)
+        mask = torch.from_numpy(batch["mask"]).to(self.network.device)
         if self.positions is None:
-            return self.frozen.features(batch), mask
+            return self.network.features(*_inputs(batch)), mask
         places = np.where(batch["mask"], _places(self.table, batch), 0)
-        return self.positions[torch.from_numpy(places)].to(self.frozen.device), mask
+        return self.positions[torch.from_numpy(places)].to(self.network.device), mask
 
     @torch.no_grad()
     def through(self, module: nn.Module, rows: NDArray[np.int64] | None = None) -> Vectors:
@@ -155,6 +120,10 @@ class TableFeatures:
         ordered = np.empty_like(found)
         ordered[np.concatenate(order)] = found
         return ordered
+
+
+def _inputs(batch: Batch) -> tuple[Ids, NDArray[np.bool_]]:
+    return batch["ids"], batch["mask"]
 
 
 def _places(table: SequenceTable, batch: Batch) -> NDArray[np.int64]:
