@@ -45,12 +45,14 @@ def batch(model: Backbone | HeliconPreTrainedModel) -> torch.Tensor:
 
 def test_every_architecture_has_a_model_here():
     seen = {registry.architecture_of(registry.SIZES[name]) for name in NAMES}
-    assert seen == set(registry.ARCHITECTURES)
+    assert seen == set(registry.FAMILIES)
 
 
-@pytest.mark.parametrize("architecture", registry.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", registry.FAMILIES)
 def test_an_architecture_s_defaults_build_it(architecture: str):
-    backbone, config = registry.ARCHITECTURES[architecture]
+    family = registry.FAMILIES[architecture]
+    backbone, config = family.backbone, family.config
+    assert family.name == architecture
     assert backbone.architecture == architecture
     assert config.__dataclass_params__.frozen
     with torch.device("meta"):

@@ -17,7 +17,9 @@ from helicon.errors import InputError, WorkError
 from helicon.models import registry
 from helicon.models.hub import is_untrained, load, untrained
 from helicon.models.info import info
-from helicon.models.published import CHECKPOINTS, MIRROR, published_folder
+from helicon.models.parts.family import MIRROR
+from helicon.models.published import published_folder
+from helicon.models.registry import CHECKPOINTS
 
 NAME = "carp-600k"
 FILE = "carp_600k.pt"

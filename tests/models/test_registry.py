@@ -10,6 +10,7 @@ import torch
 from helicon.errors import InputError
 from helicon.models import registry
 from helicon.models.convnova.network import ConvNova, ConvNovaConfig
+from helicon.models.parts.family import Family
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ class OtherConfig:
 
 
 def test_another_architecture_is_one_line(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(registry.ARCHITECTURES, "other", (ConvNova, OtherConfig))
+    monkeypatch.setitem(registry.FAMILIES, "other", Family(ConvNova, OtherConfig))
     for config in (OtherConfig(), OtherConfig(rank=3, mode=1)):
         values = registry.config_to_dict(config)
         assert registry.architecture_of(config) == "other"

@@ -11,7 +11,7 @@ from helicon.alphabet import DNA, PROTEIN
 from helicon.errors import InputError
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM
 from helicon.models.parts.blanks import at_blanks, with_blanks
-from helicon.models.registry import ARCHITECTURES, configured
+from helicon.models.registry import FAMILIES, configured
 from helicon.objectives.augmentations.augment import draw_numbers, two_views
 from helicon.objectives.masked_lm import IGNORE
 from helicon.objectives.self_distillation import (
@@ -178,7 +178,7 @@ def test_two_processes_give_the_gradients_of_one():
     assert not torch.equal(joined.center, distillation().center)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", FAMILIES)
 def test_any_backbone_and_alphabet(architecture):
     protein = architecture == "bytenet"
     found = SelfDistillation(
@@ -200,7 +200,7 @@ def test_any_backbone_and_alphabet(architecture):
     assert losses[-1] < losses[0] - 0.05
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", FAMILIES)
 @pytest.mark.parametrize("left", [False, True])
 def test_padding_changes_nothing(architecture, left):
     """Sequences of different lengths give the losses that each gives alone."""

@@ -1,19 +1,18 @@
 """Published checkpoints to model folders.
 
-The layout of each published code stands in a file of its own: `official_convnova`,
-`official_carp`, `official_findna`. A file tells by its keys whose it is. Checkpoints are read with
-`weights_only=True`: no code in them is ever run.
+The layout of each published code is an object of its family (`helicon.models.parts.layout`), known
+by the names of its tensors. Checkpoints are read with `weights_only=True`: no code in them is ever
+run.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
+import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import torch
@@ -21,30 +20,19 @@ from torch import Tensor
 
 from helicon.errors import InputError
 from helicon.files import existing_file
-from helicon.models.bytenet import published as official_carp
-from helicon.models.chordmixer import published as official_findna
-from helicon.models.convnova import published as official_convnova
 from helicon.models.huggingface.card import ModelCard
-from helicon.models.huggingface.classes import HeliconPreTrainedModel
-from helicon.models.huggingface.folder import save
+from helicon.models.huggingface.classes import PROBLEM_TYPES, HeliconConfig, HeliconPreTrainedModel
+from helicon.models.huggingface.folder import CLASSES, save
 from helicon.models.parts.heads import Problem
-from helicon.models.registry import BackboneConfig
-
-Source = Literal["convnova", "carp", "findna"]
-
-#: Where each code's layout is described.
-_LAYOUTS: dict[Source, ModuleType] = {
-    "convnova": official_convnova,
-    "carp": official_carp,
-    "findna": official_findna,
-}
+from helicon.models.parts.layout import Layout, NetworkName, Opened, Told
+from helicon.models.registry import BackboneConfig, layouts
 
 #: Packages whose objects Lightning stores beside the weights (settings); read as empty shells.
 _SETTINGS = ("omegaconf.", "pytorch_lightning.", "lightning.", "lightning_fabric.", "typing.")
 #: Plain containers and numbers that those objects hold; to make one runs no code of the file's.
 _PLAIN = (bool, int, float, str, list, dict, defaultdict)
 
-#: Missing weights that a message names.
+#: Weights that a message names.
 _NAMED = 5
 
 
@@ -58,12 +46,12 @@ class ConversionReport:
         model_class: the class that opens it.
         config: the backbone's config.
         used: keys of the checkpoint that became weights.
-        unused: keys of the checkpoint that the model has no place for. (A weight that the model
-            needs and the checkpoint lacks is an error, never a random number.)
+        unused: keys of the checkpoint that the layout knows to be no weights of this model. (Any
+            other, and a weight that the model needs and the checkpoint lacks, is an error.)
     """
 
     folder: Path
-    source: Source
+    source: str
     model_class: str
     config: BackboneConfig
     used: tuple[str, ...]
@@ -74,12 +62,12 @@ def convert(
     checkpoint: str | Path,
     out: str | Path,
     *,
-    source: Source | None = None,
+    source: str | None = None,
     dilation: int | None = None,
     stacks: int | None = None,
     schedule: Literal["official", "paper"] | None = None,
     problem: Problem | None = None,
-    network: official_findna.Network | None = None,
+    network: NetworkName | None = None,
     group: int | None = None,
 ) -> ConversionReport:
     """Write a published checkpoint as a model folder.
@@ -108,40 +96,55 @@ def convert(
     """
     path = existing_file(checkpoint, "checkpoint")
     content = _read(path)
-    found = _source_of(path, content, source)
-    layout = _LAYOUTS[found]
-    convnova = official_convnova.Told(dilation, stacks, schedule, problem)
-    findna = official_findna.Told(network, group)
-    _refuse_options(path, found, {"convnova": vars(convnova), "findna": vars(findna)})
-    state = _weights(path, content, findna.state if found == "findna" else layout.STATE)
-    if found == "findna":
-        state = official_findna.in_our_order(state)
-    names = {k: name for k in state if (name := _renamed(k, layout.RENAMED)) is not None}
+    layout = _layout_of(path, content, source)
+    told = Told(dilation, stacks, schedule, problem, network, group)
+    _refuse_options(path, layout, told)
+    state = layout.tensors(path, content, told)
+    names = {key: name for key in state if (name := layout.our_name(key)) is not None}
     if not any(name.startswith("backbone.") for name in names.values()):
-        raise InputError(f"{path}: holds no weights of a {found} network; give the right file")
+        raise InputError(
+            f"{path}: holds no weights of a {layout.name} network; give the right file"
+        )
     weights = {name: state[key] for key, name in names.items()}
-    if found == "carp":
-        model: HeliconPreTrainedModel = official_carp.network(path, content)
-    elif found == "findna":
-        model = official_findna.network(path, weights, findna)
-    else:
-        model = official_convnova.network(path, weights, convnova)
+    opened = Opened(path, content, told, weights)
+    model = _without_values(layout, opened)
     wanted = model.state_dict()
     used = {key: name for key, name in names.items() if name in wanted}
+    unused = tuple(key for key in state if key not in used)
+    _refuse_unknown(path, layout, [key for key in unused if key not in names])
     model.load_state_dict(_fitted(path, wanted, state, used), assign=True)
     card = ModelCard(
-        name=f"{layout.TITLE}, converted from {path.name}",
-        summary=layout.SUMMARY + (findna.which if found == "findna" else ""),
+        name=f"{layout.title}, converted from {path.name}",
+        summary=layout.about(told),
         base_model=path.name,
     )
     return ConversionReport(
         folder=save(model, out, card),
-        source=found,
+        source=layout.name,
         model_class=type(model).__name__,
         config=model.config.backbone_config,
         used=tuple(used),
-        unused=tuple(key for key in state if key not in used),
+        unused=unused,
     )
+
+
+def _without_values(layout: Layout, opened: Opened) -> HeliconPreTrainedModel:
+    """The model that the weights' heads ask for, without memory."""
+    weights, told = opened.weights, opened.told
+    settings = HeliconConfig.of(layout.config(opened))
+    name = "HeliconModel"
+    if layout.language or any(key.startswith("lm_head.") for key in weights):
+        name = "HeliconForMaskedLM"
+    head = weights.get("classifier.layers.1.weight")
+    if head is not None:
+        problem = told.problem or "single_label"
+        name = "HeliconForSequenceClassification"
+        settings.num_labels = len(head)
+        settings.problem_type = PROBLEM_TYPES[problem]
+        if settings.num_labels == 1 and problem == "single_label":
+            raise InputError(f"{opened.path}: its head has one output; give --problem regression")
+    with torch.device("meta"):
+        return CLASSES[name](settings)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -160,35 +163,40 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _source_of(path: Path, content: Mapping[str, Any], told: Source | None) -> Source:
-    """The code that a checkpoint comes from, by the key of its weights."""
-    for source, layout in _LAYOUTS.items():
-        if isinstance(content.get(layout.STATE), dict):
-            if told not in (None, source):
-                raise InputError(
-                    f"{path}: is a checkpoint of {source}, not of {told}: its weights are under "
-                    f"{layout.STATE}; leave out --source"
-                )
-            return source
-    keys = " or ".join(f"{layout.STATE} ({source})" for source, layout in _LAYOUTS.items())
+def _layout_of(path: Path, content: Mapping[str, Any], told: str | None) -> Layout:
+    """The layout of a checkpoint, by the names of its tensors, or else by where they are kept."""
+    known = layouts()
+    if told is not None and told not in known:
+        raise InputError(f"source: {told!r} is not known; one of {', '.join(known)}")
+    holding = [layout for layout in known.values() if layout.holds(content)]
+    found = [layout for layout in holding if layout.recognises(content)] or holding
+    for layout in found:
+        if told in (None, layout.name):
+            return layout
+    if found:
+        raise InputError(
+            f"{path}: is a checkpoint of {found[0].name}, not of {told}: its weights are under "
+            f"{found[0].state}; leave out --source"
+        )
+    keys = " or ".join(f"{layout.state} ({name})" for name, layout in known.items())
     raise InputError(f"{path}: has no {keys}: not a published checkpoint that is read")
 
 
-def _refuse_options(
-    path: Path, source: Source, given: Mapping[Source, Mapping[str, object]]
-) -> None:
-    """Options belong to one code each; CARP's file says everything itself."""
-    why = "which tells everything" if source == "carp" else "which knows no such option"
-    for other, options in given.items():
-        if other != source and (told := [name for name, v in options.items() if v is not None]):
-            raise InputError(f"{path}: is a checkpoint of {source}, {why}; leave out --{told[0]}")
+def _refuse_options(path: Path, layout: Layout, told: Told) -> None:
+    """An option belongs to the layouts that read it."""
+    why = "which knows no such option" if layout.options else "which tells everything"
+    for name, value in dataclasses.asdict(told).items():
+        if value is not None and name not in layout.options:
+            raise InputError(f"{path}: is a checkpoint of {layout.name}, {why}; leave out --{name}")
 
 
-def _weights(path: Path, content: Mapping[str, Any], key: str) -> dict[str, Tensor]:
-    """The tensors under a key of the file."""
-    if not isinstance(content.get(key), dict):
-        raise InputError(f"{path}: holds no network {key}; fetch it again, or take the other")
-    return {str(name): value for name, value in content[key].items() if isinstance(value, Tensor)}
+def _refuse_unknown(path: Path, layout: Layout, keys: Sequence[str]) -> None:
+    """Tensors that a layout neither renames nor drops: the file is not what it seems."""
+    if unknown := [key for key in keys if not layout.drops(key)]:
+        raise InputError(
+            f"{path}: holds {_some(unknown)}, which no {layout.name} network has; it is of another "
+            "version or network"
+        )
 
 
 class _Shell:
@@ -215,17 +223,6 @@ def _settings_as_shells(path: Path) -> Iterator[None]:
         yield
 
 
-def _renamed(key: str, patterns: tuple[tuple[str, str], ...]) -> str | None:
-    """Our name of an official key, or `None` for what is no weight of the network."""
-    module, _, kind = key.rpartition(".")
-    if kind not in ("weight", "bias"):
-        return None
-    for pattern, ours in patterns:
-        if match := re.fullmatch(pattern, module):
-            return f"{match.expand(ours)}.{kind}"
-    return None
-
-
 def _fitted(
     path: Path, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], used: Mapping[str, str]
 ) -> dict[str, Tensor]:
@@ -235,9 +232,7 @@ def _fitted(
         InputError: weights are missing, or have other shapes.
     """
     if missing := [name for name in wanted if name not in used.values()]:
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        said = ", ".join(missing[:_NAMED]) + more
-        raise InputError(f"{path}: incomplete: has no weights for {said}")
+        raise InputError(f"{path}: incomplete: has no weights for {_some(missing)}")
     fitted = {}
     for key, name in used.items():
         expected, value = wanted[name].shape, state[key]
@@ -247,3 +242,8 @@ def _fitted(
             raise InputError(f"{path}: {key} has shape {tuple(value.shape)}, not {tuple(expected)}")
         fitted[name] = value.float().clone()
     return fitted
+
+
+def _some(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
+    return ", ".join(keys[:_NAMED]) + more

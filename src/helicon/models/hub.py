@@ -37,8 +37,9 @@ from helicon.models.huggingface.folder import (
 )
 from helicon.models.huggingface.tokenizer import dna_tokenizer
 from helicon.models.parts.heads import HeadKind, Pooling, Problem
-from helicon.models.published import CHECKPOINTS, published_folder
-from helicon.models.registry import SIZES, size, unknown_size
+from helicon.models.parts.layout import NetworkName
+from helicon.models.published import published_folder
+from helicon.models.registry import CHECKPOINTS, SIZES, size, unknown_size
 
 __all__ = [
     "HeadReport",
@@ -60,9 +61,6 @@ __all__ = [
     "untrained",
     "with_head",
 ]
-
-#: The networks of a self-distilled run: what its model is, and what learned from it.
-NetworkName = Literal["teacher", "student"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 

@@ -1,7 +1,8 @@
 """What a model is: sizes, reach, work and memory, counted without computing anything.
 
 The network runs once on torch's `meta` device, where tensors have shapes but no values. The
-multiplications are counted by torch's own counter; memory is the largest sum of all the tensors
+multiplications are counted by torch's own counter, Fourier transforms here, and what neither sees
+by the network itself (`Backbone.uncounted`); memory is the largest sum of all the tensors
 that are alive at one moment. Attention is counted as fused kernels compute it on every device, in
 pieces: its square of weights is never alive as a whole.
 """
@@ -9,8 +10,9 @@ pieces: its square of weights is never alive as a whole.
 from __future__ import annotations
 
 import dataclasses
+import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,9 +164,39 @@ class _FusedAttention(TorchFunctionMode):
 
 
 def _flops(model: HeliconPreTrainedModel, ids: torch.Tensor) -> int:
-    with FlopCounterMode(display=False) as counter:
+    """What torch's counter sees, Fourier transforms, and what the network counts itself."""
+    with FlopCounterMode(display=False, custom_mapping=_TRANSFORMS) as counter:
         _infer(model, ids)
-    return counter.get_total_flops()
+    return counter.get_total_flops() + len(ids) * model.backbone.uncounted(ids.shape[1])
+
+
+def _transformed(shape: Sequence[int], axes: Sequence[int], real: bool) -> int:
+    """Operations of fast Fourier transforms along some axes: 5 n log2 n, half for real numbers."""
+    points = math.prod(shape[axis] for axis in axes)
+    return int(math.prod(shape) * 5 * math.log2(max(points, 2)) / (2 if real else 1))
+
+
+def _complex(shape: Sequence[int], axes: Sequence[int], *_: Any, **__: Any) -> int:
+    return _transformed(shape, axes, real=False)
+
+
+def _from_real(shape: Sequence[int], axes: Sequence[int], *_: Any, **__: Any) -> int:
+    return _transformed(shape, axes, real=True)
+
+
+def _to_real(
+    shape: Sequence[int], axes: Sequence[int], normalization: int, size: int, **_: Any
+) -> int:
+    whole = list(shape)
+    whole[axes[-1]] = size
+    return _transformed(whole, axes, real=True)
+
+
+_TRANSFORMS = {
+    torch.ops.aten._fft_c2c: _complex,
+    torch.ops.aten._fft_r2c: _from_real,
+    torch.ops.aten._fft_c2r: _to_real,
+}
 
 
 def _training_bytes(model: HeliconPreTrainedModel, ids: torch.Tensor, weights: int) -> int:

@@ -1,82 +1,54 @@
-"""The architectures, the named sizes, and typed construction from a name or a saved dictionary."""
+"""The families of networks, the named sizes, and construction from a name or a saved config."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import types
 from collections.abc import Mapping
-from typing import (
-    Any,
-    ClassVar,
-    Literal,
-    Protocol,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    runtime_checkable,
-)
 
 from helicon.errors import InputError
-from helicon.models.bytenet.network import ByteNet, ByteNetConfig
-from helicon.models.chordmixer.network import ChordMixer, ChordMixerConfig
-from helicon.models.convnova.network import ConvNova, ConvNovaConfig
+from helicon.models.bytenet import family as bytenet
+from helicon.models.chordmixer import family as chordmixer
+from helicon.models.convnova import family as convnova
 from helicon.models.parts.backbone import Backbone
-from helicon.models.transformer.network import Transformer, TransformerConfig
+from helicon.models.parts.config import BackboneConfig, checked, config_to_dict, whole
+from helicon.models.parts.family import Checkpoint, Family
+from helicon.models.parts.layout import Layout
+from helicon.models.transformer import family as transformer
+
+__all__ = [
+    "CHECKPOINTS",
+    "FAMILIES",
+    "SIZES",
+    "BackboneConfig",
+    "architecture_of",
+    "backbone",
+    "config_from_dict",
+    "config_to_dict",
+    "configured",
+    "family",
+    "layouts",
+    "pretrained_at",
+    "register",
+    "size",
+    "unknown_size",
+]
+
+#: Every family by the name of its architecture, named sizes, and published weights by name.
+FAMILIES: dict[str, Family] = {}
+SIZES: dict[str, BackboneConfig] = {}
+CHECKPOINTS: dict[str, Checkpoint] = {}
 
 
-@runtime_checkable
-class BackboneConfig(Protocol):
-    """The frozen dataclass that determines a backbone."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def alphabet(self) -> str:
-        """Name of the alphabet that the backbone reads."""
-
-    @property
-    def d_model(self) -> int:
-        """Channels of the backbone's output."""
+def register(family: Family) -> None:
+    """Take up a family: every objective, head and verb then knows it."""
+    FAMILIES[family.name] = family
+    SIZES.update(family.sizes)
+    CHECKPOINTS.update(family.checkpoints)
 
 
-#: Every architecture: its backbone and its config, whose defaults are the published model.
-ARCHITECTURES: dict[str, tuple[type[Backbone], type[Any]]] = {
-    "convnova": (ConvNova, ConvNovaConfig),
-    "bytenet": (ByteNet, ByteNetConfig),
-    "chordmixer": (ChordMixer, ChordMixerConfig),
-    "transformer": (Transformer, TransformerConfig),
-}
-
-#: Named sizes. The plain name and `-base` are the published pretraining configuration; the
-#: published downstream configurations drop the feed-forward layers. A Transformer has about as many
-#: parameters as the ConvNova or CARP whose size it is named after.
-SIZES: dict[str, BackboneConfig] = {
-    "convnova-tiny": ConvNovaConfig(d_model=32),
-    "convnova-small": ConvNovaConfig(d_model=64),
-    "convnova-base": ConvNovaConfig(),
-    "convnova": ConvNovaConfig(),
-    "convnova-nt": ConvNovaConfig(feed_forward=False),
-    "convnova-genomic-benchmarks": ConvNovaConfig(
-        d_model=64, kernel=5, mlp_ratio=4, feed_forward=False
-    ),
-    "carp-600k": ByteNetConfig(d_model=128, blocks=16, slim=True),
-    "carp-38m": ByteNetConfig(d_model=1024, blocks=16, slim=True),
-    "carp-76m": ByteNetConfig(d_model=1024, blocks=32, slim=True),
-    "carp-640m": ByteNetConfig(),
-    "carp": ByteNetConfig(),
-    "protein-cnn": ByteNetConfig(d_model=96, blocks=2, max_dilation=2),
-    "findna-tiny": ChordMixerConfig(group=6, layers=2, hidden=128),
-    "findna": ChordMixerConfig(),
-    "chordmixer": ChordMixerConfig(),
-    "transformer-tiny": TransformerConfig(d_model=48, heads=3),
-    "transformer-small": TransformerConfig(d_model=96, heads=3),
-    "transformer-base": TransformerConfig(),
-    "transformer": TransformerConfig(),
-    "transformer-600k": TransformerConfig("protein", d_model=128, blocks=3, heads=4),
-    "transformer-38m": TransformerConfig("protein", d_model=512, blocks=12, heads=8),
-}
+for _family in (convnova.FAMILY, bytenet.FAMILY, chordmixer.FAMILY, transformer.FAMILY):
+    register(_family)
 
 
 def backbone(name_or_config: str | BackboneConfig, **overrides: object) -> Backbone:
@@ -90,28 +62,29 @@ def backbone(name_or_config: str | BackboneConfig, **overrides: object) -> Backb
         InputError: the name, a field or a value's type is unknown; names those that are known.
     """
     config = configured(name_or_config, **overrides)
-    return ARCHITECTURES[architecture_of(config)][0](config)
+    return FAMILIES[architecture_of(config)].backbone(config)
 
 
 def configured(name_or_config: str | BackboneConfig, **overrides: object) -> BackboneConfig:
     """The config of a named size (or the one given) with some fields changed; see `backbone`."""
     config = size(name_or_config) if isinstance(name_or_config, str) else name_or_config
-    values = _checked_values(architecture_of(config), overrides)
+    values = checked(architecture_of(config), type(config), overrides)
     return dataclasses.replace(config, **values)
 
 
 def pretrained_at(config: BackboneConfig, length: int) -> BackboneConfig:
     """The config with what it takes over from a pretraining length.
 
-    That is the circle of a ChordMixer, if it has one that was not told.
-
     Args:
         config: of a network with new weights.
         length: positions of a sequence in pretraining at most, CLS tokens included.
     """
-    if isinstance(config, ChordMixerConfig) and config.wrap and not config.circle:
-        return dataclasses.replace(config, circle=length)
-    return config
+    return FAMILIES[architecture_of(config)].backbone.pretrained_at(config, length)
+
+
+def layouts() -> dict[str, Layout]:
+    """The published layouts of all families, by the name of their code."""
+    return {one.name: one for family in FAMILIES.values() for one in family.layouts}
 
 
 def size(name: str) -> BackboneConfig:
@@ -134,30 +107,22 @@ def unknown_size(name: str) -> InputError:
 
 def architecture_of(config: BackboneConfig) -> str:
     """The name of the architecture that a config belongs to."""
-    return next(name for name, (_, cls) in ARCHITECTURES.items() if type(config) is cls)
+    return next(name for name, one in FAMILIES.items() if type(config) is one.config)
 
 
-def architecture(name: str) -> tuple[type[Backbone], type[Any]]:
-    """The backbone and config classes of an architecture.
+def family(name: str) -> Family:
+    """The family of an architecture.
 
     Raises:
         InputError: there is no such architecture; names those known.
     """
-    if name not in ARCHITECTURES:
-        raise InputError(f"architecture {name!r} is unknown; known are {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[name]
-
-
-def config_to_dict(config: BackboneConfig) -> dict[str, Any]:
-    """Every field of a config, as JSON and TOML can hold it."""
-    return dataclasses.asdict(config)
+    if name not in FAMILIES:
+        raise InputError(f"architecture {name!r} is unknown; known are {', '.join(FAMILIES)}")
+    return FAMILIES[name]
 
 
 def config_from_dict(name: str, values: Mapping[str, object]) -> BackboneConfig:
-    """The config that `config_to_dict` wrote.
-
-    Every field must be there: a default that stood in for a lost field would build another
-    network than the one whose weights are loaded.
+    """The config that `config_to_dict` wrote; see `helicon.models.parts.config.whole`.
 
     Args:
         name: the architecture.
@@ -166,34 +131,4 @@ def config_from_dict(name: str, values: Mapping[str, object]) -> BackboneConfig:
     Raises:
         InputError: names the unknown or missing key, or the key whose value has the wrong type.
     """
-    checked = _checked_values(name, values)
-    cls = architecture(name)[1]
-    if missing := [f.name for f in dataclasses.fields(cls) if f.name not in checked]:
-        raise InputError(f"{name} config: {', '.join(missing)} missing; write every field")
-    return cls(**checked)
-
-
-def _checked_values(name: str, values: Mapping[str, object]) -> dict[str, object]:
-    cls = architecture(name)[1]
-    hints = get_type_hints(cls)
-    known = [f.name for f in dataclasses.fields(cls)]
-    for key in values:
-        if key not in known:
-            raise InputError(f"{name} config: unknown key {key!r}; known are {', '.join(known)}")
-    return {key: _checked(f"{name} config: {key}", hints[key], v) for key, v in values.items()}
-
-
-def _checked(what: str, hint: Any, value: object) -> object:
-    """`value` if it is of the type `hint` (an integer also serves as a float)."""
-    if get_origin(hint) is Literal:
-        if value in get_args(hint):
-            return value
-        wanted = " or ".join(map(repr, get_args(hint)))
-    else:
-        accepted = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-        if type(value) in accepted:
-            return value
-        if type(value) is int and float in accepted:
-            return float(value)
-        wanted = " or ".join(getattr(t, "__name__", str(t)) for t in accepted)
-    raise InputError(f"{what} must be {wanted}, not {value!r}")
+    return whole(name, family(name).config, values)

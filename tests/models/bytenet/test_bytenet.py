@@ -11,8 +11,7 @@ from helicon.alphabet import PROTEIN
 from helicon.errors import InputError
 from helicon.models import registry
 from helicon.models.bytenet.network import ByteNet, ByteNetConfig
-from helicon.models.bytenet.published import RENAMED
-from helicon.models.convert import _renamed
+from helicon.models.bytenet.published import CarpLayout
 from helicon.models.hub import HeliconForMaskedLM, untrained
 from helicon.models.huggingface.classes import HeliconConfig
 
@@ -106,7 +105,8 @@ def authors() -> tuple[HeliconForMaskedLM, Tensors, torch.Tensor]:
         activation=checkpoint["activation"],
     )
     model = HeliconForMaskedLM(HeliconConfig.of(config)).eval()
-    ours = {_renamed(k, RENAMED): v for k, v in checkpoint["model_state_dict"].items()}
+    layout = CarpLayout()
+    ours = {layout.our_name(k): v for k, v in checkpoint["model_state_dict"].items()}
     state = {key: ours[key].view_as(value) for key, value in model.state_dict().items()}
     model.load_state_dict(state)
     return model, tensors, real(tensors)

@@ -89,18 +89,23 @@ def test_options_of_another_code_are_refused(option: dict[str, Any], tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
-def test_half_precision_and_ordered_weights_are_read_and_extra_keys_listed(tmp_path: Path):
+def test_half_precision_and_ordered_weights_are_read(tmp_path: Path):
     checkpoint, _ = published()
     state = checkpoint["model_state_dict"]
     checkpoint["model_state_dict"] = OrderedDict(
         {key: value.half() for key, value in state.items()}
-        | {"embedder.positions": torch.zeros(3), "head.weight": torch.zeros(2, 2)}
     )
     report = convert(written(checkpoint | {"epoch": 7}, tmp_path), tmp_path / "out")
-    assert report.unused == ("embedder.positions", "head.weight")
     weights = load_file(report.folder / "model.safetensors")
     assert {w.dtype for w in weights.values()} == {torch.float32}
     assert torch.equal(weights["lm_head.bias"], state["decoder.conv.bias"].half().float())
+
+
+def test_weights_that_no_carp_has_are_an_error(tmp_path: Path):
+    checkpoint, _ = published()
+    checkpoint["model_state_dict"] |= {"embedder.positions": torch.zeros(3)}
+    with pytest.raises(InputError, match=r"holds embedder.positions, which no carp network has"):
+        convert(written(checkpoint, tmp_path), tmp_path / "out")
 
 
 def test_a_largest_dilation_between_powers_of_two_is_read_as_the_code_does(tmp_path: Path):

@@ -5,7 +5,7 @@ import torch
 
 from helicon.errors import InputError
 from helicon.models.hub import load, save, untrained
-from helicon.models.published import MIRROR
+from helicon.models.parts.family import MIRROR
 from helicon.training.finetune.finetune import finetune
 
 

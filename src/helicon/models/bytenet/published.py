@@ -12,30 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from helicon.errors import InputError
-from helicon.models.huggingface.classes import HeliconConfig, HeliconForMaskedLM
-from helicon.models.registry import config_from_dict
-
-TITLE = "CARP"
-SUMMARY = "Weights in the layout of CARP's code (Yang, Fusi and Lu, Cell Systems 2024), converted."
-#: Key of the weights.
-STATE = "model_state_dict"
-
-#: Official module -> ours, in regular expressions over whole key prefixes.
-RENAMED = (
-    (r"embedder\.embedder", "backbone.embedding"),
-    (r"embedder\.up_embedder\.conv", "backbone.widen"),
-    (r"embedder\.layers\.(\d+)\.sequence1\.0", r"backbone.blocks.\1.norm_in"),
-    (r"embedder\.layers\.(\d+)\.sequence1\.2\.conv", r"backbone.blocks.\1.narrow"),
-    (r"embedder\.layers\.(\d+)\.sequence1\.3", r"backbone.blocks.\1.norm"),
-    (r"embedder\.layers\.(\d+)\.conv", r"backbone.blocks.\1.conv"),
-    (r"embedder\.layers\.(\d+)\.sequence2\.0", r"backbone.blocks.\1.norm_out"),
-    (r"embedder\.layers\.(\d+)\.sequence2\.2\.conv", r"backbone.blocks.\1.widen"),
-    (r"last_norm", "backbone.norm"),
-    (r"decoder\.conv", "lm_head"),
-)
+from helicon.models.bytenet.network import ByteNetConfig
+from helicon.models.parts.config import whole
+from helicon.models.parts.layout import Layout, Opened
 
 #: Official setting -> ours.
 _SETTINGS = {
@@ -51,35 +31,57 @@ _SETTINGS = {
 _DOMAINS = ("tokens", "pfam_to_domain")
 
 
-def network(path: Path, content: Mapping[str, Any]) -> HeliconForMaskedLM:
-    """A language model without memory, as the file's settings say.
+class CarpLayout(Layout):
+    """See the module's docstring."""
 
-    Args:
-        path: the checkpoint, for messages.
-        content: what it holds.
+    name = "carp"
+    title = "CARP"
+    summary = (
+        "Weights in the layout of CARP's code (Yang, Fusi and Lu, Cell Systems 2024), converted."
+    )
+    state = "model_state_dict"
+    language = True
+    known_by = r"embedder\.up_embedder\.conv\.weight"
+    renamed = (
+        (r"embedder\.embedder", "backbone.embedding"),
+        (r"embedder\.up_embedder\.conv", "backbone.widen"),
+        (r"embedder\.layers\.(\d+)\.sequence1\.0", r"backbone.blocks.\1.norm_in"),
+        (r"embedder\.layers\.(\d+)\.sequence1\.2\.conv", r"backbone.blocks.\1.narrow"),
+        (r"embedder\.layers\.(\d+)\.sequence1\.3", r"backbone.blocks.\1.norm"),
+        (r"embedder\.layers\.(\d+)\.conv", r"backbone.blocks.\1.conv"),
+        (r"embedder\.layers\.(\d+)\.sequence2\.0", r"backbone.blocks.\1.norm_out"),
+        (r"embedder\.layers\.(\d+)\.sequence2\.2\.conv", r"backbone.blocks.\1.widen"),
+        (r"last_norm", "backbone.norm"),
+        (r"decoder\.conv", "lm_head"),
+    )
 
-    Raises:
-        InputError: it is a relative of CARP, or a setting is missing or wrong.
-    """
-    _refuse_relatives(path, content)
-    if missing := [key for key in _SETTINGS if key not in content]:
-        raise InputError(f"{path}: lacks the settings {', '.join(missing)} of a CARP checkpoint")
-    values = {ours: content[key] for key, ours in _SETTINGS.items()}
-    found = {m[1] for key in content[STATE] if (m := re.match(r"embedder\.layers\.(\d+)\.", key))}
-    if found != set(map(str, range(len(found)))) or len(found) != values["blocks"]:
-        raise InputError(
-            f"{path}: n_layers is {values['blocks']!r}, but there are weights of {len(found)} "
-            "layers; fetch it again"
-        )
-    reach = values["max_dilation"]
-    if type(reach) is int and reach > 1:  # the published code takes the power of two below
-        values["max_dilation"] = 1 << (reach.bit_length() - 1)
-    try:
-        config = config_from_dict("bytenet", values | {"dropout": 0.0, "blank": "mask"})
-    except InputError as error:
-        raise InputError(f"{path}: its settings are not CARP's: {error}") from error
-    with torch.device("meta"):
-        return HeliconForMaskedLM(HeliconConfig.of(config))
+    def config(self, opened: Opened) -> ByteNetConfig:
+        """See `Layout`.
+
+        Raises:
+            InputError: it is a relative of CARP, or a setting is missing or wrong.
+        """
+        path, content = opened.path, opened.content
+        _refuse_relatives(path, content)
+        if missing := [key for key in _SETTINGS if key not in content]:
+            raise InputError(
+                f"{path}: lacks the settings {', '.join(missing)} of a CARP checkpoint"
+            )
+        values = {ours: content[key] for key, ours in _SETTINGS.items()}
+        blocks = (re.match(r"embedder\.layers\.(\d+)\.", key) for key in content[self.state])
+        found = {match[1] for match in blocks if match}
+        if found != set(map(str, range(len(found)))) or len(found) != values["blocks"]:
+            raise InputError(
+                f"{path}: n_layers is {values['blocks']!r}, but there are weights of {len(found)} "
+                "layers; fetch it again"
+            )
+        reach = values["max_dilation"]
+        if type(reach) is int and reach > 1:  # the published code takes the power of two below
+            values["max_dilation"] = 1 << (reach.bit_length() - 1)
+        try:
+            return whole("carp", ByteNetConfig, values | {"dropout": 0.0, "blank": "mask"})
+        except InputError as error:
+            raise InputError(f"{path}: its settings are not CARP's: {error}") from error
 
 
 def _refuse_relatives(path: Path, content: Mapping[str, Any]) -> None:

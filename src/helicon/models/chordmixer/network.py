@@ -149,6 +149,13 @@ class ChordMixer(Backbone):
         """
         return None if self.config.wrap else 1 + 2 * self.config.reach
 
+    @classmethod
+    def pretrained_at(cls, config: ChordMixerConfig, length: int) -> ChordMixerConfig:
+        """See `Backbone`. It takes over the circle, if it has one that was not told."""
+        if config.wrap and not config.circle:
+            return dataclasses.replace(config, circle=length)
+        return config
+
     @property
     def layers(self) -> int:
         """See `Backbone`. A layer is `blocks` blocks; a last normalisation comes after them all."""

@@ -206,6 +206,11 @@ class ConvNova(Backbone):
         return STEM_KERNEL + (self.config.kernel - 1) * sum(self.config.dilations)
 
     @property
+    def mask_letter(self) -> str | None:
+        """See `Backbone`."""
+        return "N" if self.config.mask_reads_as == "N" else None
+
+    @property
     def cell(self) -> int:
         """See `Backbone`."""
         return math.lcm(*self.config.dilations) if self.config.downsample else 1
@@ -218,8 +223,8 @@ class ConvNova(Backbone):
     def forward(self, x: Tokens, mask: Mask | None = None, layer: int | None = None) -> Features:
         """See `Backbone`. Of a block, the first branch is given."""
         dtype = self.stem.weight.dtype
-        if self.config.mask_reads_as == "N" and not x.is_floating_point():
-            x = torch.where(x == DNA.mask_id, DNA.letters.index("N"), x)
+        if self.mask_letter is not None and not x.is_floating_point():
+            x = torch.where(x == DNA.mask_id, DNA.letters.index(self.mask_letter), x)
         letters = one_hot(x, DNA.size, dtype)
         if mask is not None:
             letters = letters * mask.unsqueeze(-1)

@@ -47,11 +47,11 @@ from helicon.models.parts.heads import (
 )
 from helicon.models.registry import (
     BackboneConfig,
-    architecture,
     architecture_of,
     backbone,
     config_from_dict,
     config_to_dict,
+    family,
 )
 
 #: Hugging Face's name of each problem.
@@ -71,7 +71,7 @@ class HeliconConfig(PreTrainedConfig):
     """Everything that determines a Helicon model: `config.json`.
 
     Attributes:
-        architecture: a name of `registry.ARCHITECTURES`.
+        architecture: a name of `registry.FAMILIES`.
         backbone: every field of the backbone's config; `None` for the architecture's defaults.
         pool: how a sequence head pools positions, or CLS tokens.
         head: `linear` or `mlp`.
@@ -104,7 +104,7 @@ class HeliconConfig(PreTrainedConfig):
     pair_separation: int = 6
 
     def __post_init__(self, **kwargs: Any) -> None:
-        defaults = architecture(self.architecture)[1]
+        defaults = family(self.architecture).config
         if self.backbone is None:
             self.backbone = config_to_dict(defaults())
         else:
@@ -261,11 +261,11 @@ class HeliconModel(HeliconPreTrainedModel):
 
 
 class HeliconForMaskedLM(HeliconPreTrainedModel):
-    """A backbone and a linear layer to the alphabet's letters, in the alphabet's order."""
+    """A backbone and its head to the alphabet's letters, in the alphabet's order."""
 
     def __init__(self, config: HeliconConfig):
         super().__init__(config)
-        self.lm_head = nn.Linear(self.backbone.d_model, self.backbone.alphabet.size)
+        self.lm_head = self.backbone.language_head()
         self.post_init()
 
     @can_return_tuple

@@ -51,6 +51,16 @@ class Backbone(nn.Module, ABC):
         """
 
     @property
+    def causal(self) -> bool:
+        """Whether a position sees itself and what stands before it alone."""
+        return False
+
+    @property
+    def mask_letter(self) -> str | None:
+        """The letter that the mask symbol reads as; `None` where it is a symbol of its own."""
+        return None
+
+    @property
     def cell(self) -> int:
         """Grid on which the network stands: a sequence cut at its multiples is seen the same way.
 
@@ -76,6 +86,33 @@ class Backbone(nn.Module, ABC):
         Returns:
             Features `(B, L, D)`. Values at padded positions have no meaning.
         """
+
+    def language_head(self) -> nn.Module:
+        """A new head that maps features (B, L, D) to logits (B, L, V) of the alphabet's letters.
+
+        A linear layer, where a network has no better one (a strand-equivariant one has, whose head
+        keeps the symmetry). A head that shares weights with the backbone holds them unregistered:
+        a parameter has one name in a file.
+        """
+        return nn.Linear(self.d_model, self.alphabet.size)
+
+    def uncounted(self, length: int) -> int:
+        """Floating-point operations of a pass over one sequence that torch's counter does not see.
+
+        It sees matrix products, convolutions and attention, and `helicon.models.info` adds Fourier
+        transforms; a scan, for one, is neither.
+        """
+        return 0
+
+    @classmethod
+    def pretrained_at(cls, config: Any, length: int) -> Any:
+        """A config with what it takes over from a pretraining length: nothing, for most networks.
+
+        Args:
+            config: of this class, for new weights.
+            length: positions of a sequence in pretraining at most, CLS tokens included.
+        """
+        return config
 
     def substitutions(self) -> Substitutions:
         """The cheapest exact way to the features of sequences with substitutions."""

@@ -305,8 +305,7 @@ def _network(recipe: PretrainRecipe) -> HeliconForMaskedLM:
 
 
 def _check_replacement(recipe: PretrainRecipe, network: HeliconForMaskedLM) -> None:
-    reads = getattr(network.backbone.config, "mask_reads_as", None)
-    if recipe.replacement == "official" and reads != "N":
+    if recipe.replacement == "official" and network.backbone.mask_letter != "N":
         raise InputError(
             "replacement: `official` hides bases behind N; give backbone.mask_reads_as N too"
         )
