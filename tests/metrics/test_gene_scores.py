@@ -20,7 +20,10 @@ def table(*rows):
     """Rows of chrom, start, end, strand and group."""
     schema = {"chrom": pl.Int64, "start": pl.Int64, "end": pl.Int64, "strand": pl.String,
               "group": pl.String}  # fmt: skip
-    return pl.DataFrame(list(rows), schema=schema, orient="row")
+    last = pl.when(strand="-").then(pl.col("start").min()).otherwise(pl.col("end").max() - 1)
+    return pl.DataFrame(list(rows), schema=schema, orient="row").with_columns(
+        stop=last.over("chrom", "strand", "group"), group=pl.concat_str("chrom", "strand", "group")
+    )
 
 
 def everything(length=1000):

@@ -1,15 +1,18 @@
 """Predicted genes against an annotation: per nucleotide, per exon, per gene.
 
-What is counted, in both files, is the features of one type (`CDS`), on their strand:
+What is counted, in both files, is the features of one type (`CDS`), on their strand, stop codons
+included, whether the file has them in its `CDS` rows (GFF3) or beside them (GTF):
 
 - nucleotide: bases inside a feature. Each strand is looked at by itself, so that a base is counted
   once on either strand;
 - exon: features; right if both ends are;
 - gene: features of one parent (or transcript, or ID) together; right if all of their ends are;
 - stop: genes by where they stop translating; right if that base is, whatever the start: the usual
-  measure for bacteria.
+  measure for bacteria. A gene whose end is cut has no stop.
 
-Transcripts with the same features count once. Sensitivity is the share of the annotation that was
+Genes with the same features count once. Alternatives under one parent that overlap (NCBI writes the
+alternative starts of a bacterial gene so) are genes of their own, which share their stop.
+Sensitivity is the share of the annotation that was
 found, precision the share of the predictions that is right.
 """
 
@@ -138,7 +141,8 @@ def score_genes(
 
     Args:
         annotation: columns `chrom` (a whole number), `start`, `end` (0-based, half-open), `strand`
-            (`+`, `-`, or `.` for a strand of its own) and `group`, equal for features of one gene.
+            (`+`, `-`, or `.` for a strand of its own), `group`, equal for features of one gene,
+            and `stop`, its last base of translation in a row that has it, or null.
         prediction: the same.
         within: stretches that do not overlap; only their bases, and genes that lie whole inside
             one, are counted.
@@ -164,34 +168,29 @@ def _level(true: set[Any], found: set[Any]) -> Level:
 
 
 def _inside(table: pl.DataFrame, within: Intervals) -> pl.DataFrame:
-    """Features of the genes that lie whole inside one stretch."""
-    gene = ("chrom", "strand", "group")
-    spans = table.group_by(gene, maintain_order=True).agg(
-        pl.col("start").min(), pl.col("end").max()
-    )
-    kept = np.zeros(len(spans), dtype=bool)
-    chrom, start, end = (spans[name].to_numpy() for name in ("chrom", "start", "end"))
+    """Features of the genes that lie whole inside one stretch, or one of each chromosome."""
+    at = np.full(len(table), -1)
+    chrom, start, end = (table[name].to_numpy() for name in ("chrom", "start", "end"))
     for number in np.unique(within.chrom):
-        here, stretch = chrom == number, within.take(within.chrom == number)
-        at = np.searchsorted(stretch.start, start[here], side="right") - 1
-        kept[here] = (at >= 0) & (end[here] <= stretch.end[at])
-    return table.join(spans.filter(kept).select(gene), on=gene, how="semi")
+        here, rows = chrom == number, np.flatnonzero(within.chrom == number)
+        place = np.searchsorted(within.start[rows], start[here], side="right") - 1
+        inside = (place >= 0) & (end[here] <= within.end[rows[place]])
+        at[here] = np.where(inside, rows[place], -1)
+    stretch = pl.Series("stretch", at)
+    whole = (pl.col("stretch") >= 0).all().over("group")
+    one = (pl.col("stretch").n_unique().over("group", "chrom") == 1).all().over("group")
+    return table.with_columns(stretch).filter(whole & one)
 
 
 def _keys(table: pl.DataFrame, level: str) -> set[Any]:
     """What must be equal for a match, of each exon, gene or stop."""
     if level == "exon":
         return set(table.select("chrom", "strand", "start", "end").iter_rows())
-    genes = table.sort("start", "end").group_by("chrom", "strand", "group").agg("start", "end")
-    if level == "gene":
-        return {
-            (chrom, strand, tuple(starts), tuple(ends))
-            for chrom, strand, _, starts, ends in genes.iter_rows()
-        }
-    return {
-        (chrom, strand, min(starts) if strand == "-" else max(ends))
-        for chrom, strand, _, starts, ends in genes.iter_rows()
-    }
+    if level == "stop":
+        return set(table.drop_nulls("stop").select("chrom", "strand", "stop").iter_rows())
+    exons = pl.struct("chrom", "strand", "start", "end")
+    genes = table.sort("chrom", "start", "end").group_by("group").agg(exons.alias("exons"))
+    return {tuple(tuple(exon.values()) for exon in exons) for exons in genes["exons"]}
 
 
 def _nucleotides(annotation: pl.DataFrame, prediction: pl.DataFrame, within: Intervals) -> Level:

@@ -18,10 +18,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from helicon.data.annotation.gff import codon_sites, read_gff
+from helicon.data.annotation.gff import read_gff
 from helicon.data.genome.genome import Genome
 from helicon.data.genome.intervals import Intervals, read_bed
-from helicon.data.reading.compressed import foreign, open_bytes
+from helicon.data.reading.compressed import OR_LATIN_1, foreign, open_bytes
 from helicon.data.tracks.reading import BIGWIG_MAGIC, BigWig, Track, Whole, paint, read_bedgraph
 from helicon.errors import InputError
 
@@ -168,8 +168,9 @@ def _kind_of_row(path: Path, start: bytes) -> str:
     """What the first row looks like, in a file whose name does not say it."""
     if start.startswith(b"##gff"):
         return "gff"
-    match = re.search(rb"^(?!#|track\b|browser\b)\S.*", start, re.MULTILINE)
-    fields = (match.group() if match else b"").decode(errors="replace").rstrip().split("\t")
+    lines = start.decode("utf-8", OR_LATIN_1).splitlines()
+    setting = re.compile(r"#|\s*$|(track|browser)(?!(\t[^\t]*){2}\t\d)(\s+[^\d\s]|$)")
+    fields = next((line for line in lines if not setting.match(line)), "").rstrip().split("\t")
     if len(fields) >= 8 and fields[3].isdecimal() and fields[6] in ("+", "-", ".", "?"):
         return "gff"
     if len(fields) >= 3 and fields[1].isdecimal():
@@ -186,7 +187,7 @@ def _is_number(text: str) -> bool:
 
 def _from_gff(path: str | Path, genome: Genome, feature: str, sites: bool) -> Annotation:
     read = read_gff(path, genome, feature)
-    rows = read.rows
+    rows = read.rows.unique(["line", "start", "end"], keep="first", maintain_order=True)
     columns = [rows[name].to_numpy() for name in ("chrom", "start", "end")]
     names, strands = (rows[name].to_list() for name in ("name", "strand"))
     features = Intervals.of(genome.names, *columns, strand=strands, name=names)
@@ -195,8 +196,7 @@ def _from_gff(path: str | Path, genome: Genome, feature: str, sites: bool) -> An
     if sites:
         if len(classes) == 2:
             raise InputError(f"{path}: {feature!r} rows have no strand; sites need it")
-        starts, stops = codon_sites(read)
-        over = [_site_codes(stops, 1), _site_codes(starts, 0)]
+        over = [_site_codes(read.stops, 1), _site_codes(read.starts, 0)]
         classes = (*classes, *SITE_CLASSES)
     return _annotation(genome, features, codes, classes, over)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from helicon.alphabet import DNA, INVALID, PROTEIN, Alphabet, Ids
-from helicon.data.reading.compressed import blocks, foreign, open_bytes
+from helicon.data.reading.compressed import OR_LATIN_1, blocks, foreign, open_bytes
 from helicon.errors import InputError
 
 _LONGEST_HEADER = 1 << 20
@@ -194,7 +194,7 @@ class _Parser:
     def _open(self, line: bytes) -> None:
         """Start the record of a header line, given without its LF."""
         self._close()
-        name, _, description = line[1:].decode("utf-8", "replace").strip().partition(" ")
+        name, _, description = line[1:].decode("utf-8", OR_LATIN_1).strip().partition(" ")
         name, _, more = name.partition("\t")
         self.header = Header(name, f"{more} {description}".strip(), self.line)
         if not name:

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from helicon.alphabet import DNA, SOFT_BIT, Ids
+from helicon.data.genome.chromosomes import Names
 from helicon.data.genome.fasta import stream_fasta
 from helicon.data.reading.cached import let_go, made_once, mapped
 from helicon.errors import InputError
 from helicon.files import cache_folder, existing_data, sha256, write_aside
 
 #: Changes with what the files of a store mean: stores of other versions are not looked at.
-_STORE_VERSION = 1
+_STORE_VERSION = 2
 _BASES, _UNKNOWN = "bases.u8", "unknown.i64"
 _LETTER = np.uint8(0xFF ^ SOFT_BIT)
 
@@ -93,14 +94,22 @@ class Genome:
         Raises:
             InputError: there is none of that name.
         """
-        if name not in self._places:
+        place = self._names.exact.get(name)
+        if place is None:
             known = ", ".join(self.names[:4]) + (", ..." if len(self.names) > 4 else "")
             raise InputError(f"{self.path}: no sequence is named {name!r}; it has {known}")
-        return self._places[name]
+        return place
+
+    def find(self, name: str, *, encoded: bool = False) -> int | None:
+        """Position in `names` of the chromosome that another file's name means.
+
+        `None` if it is none, or one of several; see `helicon.data.genome.chromosomes.Names`.
+        """
+        return self._names.find(name, encoded=encoded)
 
     @cached_property
-    def _places(self) -> dict[str, int]:
-        return {name: i for i, name in enumerate(self.names)}
+    def _names(self) -> Names:
+        return Names(self.names)
 
     def fetch(
         self, chrom: str | int, start: int, end: int, *, strand: str = "+", soft: bool = False

@@ -189,9 +189,12 @@ def _read_rows(path: str | Path) -> tuple[list[int], list[list[str]]]:
     lines: list[int] = []
     rows: list[list[str]] = []
     for number, line in text_lines(path, "BED file"):
-        if not line.strip() or line.startswith("#") or line.split()[0] in ("track", "browser"):
+        if not line.strip() or line.startswith("#"):
             continue
         columns = line.split("\t") if "\t" in line else line.split()
+        numbered = len(columns) > 2 and _is_whole(columns[1])
+        if line.split()[0] in ("track", "browser") and not numbered:  # a contig may have this name
+            continue
         if len(columns) < 3:
             raise InputError(
                 f"{path}, line {number}: {len(columns)} columns where a BED file has at least "

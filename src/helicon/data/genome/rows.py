@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from helicon.data.genome.chromosomes import match_names
 from helicon.data.genome.genome import Genome
-from helicon.data.reading.compressed import foreign, open_bytes
+from helicon.data.reading.compressed import OR_LATIN_1, foreign, open_bytes
 from helicon.errors import InputError
 
 #: Bytes of text that are parsed at a time.
 BLOCK = 1 << 24
 
-_NO_ROW = r"^(#|track\b|browser\b|\s*$)"
+_NO_ROW = r"^(#|\s*$)"
+_SETTING = r"^(track|browser)(\s|$)"
 _UNUSED = "\x1f"  # stands in no text file: a line is read as one column
 
 
 def read_rows(path: str | Path, what: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Yield the rows of a plain, gzip or bgzip file in blocks, in bounded memory.
 
-    Comments, blank lines, `track` and `browser` lines are left out; a line `##FASTA` or `>` (a
-    sequence inside a GFF) ends the file. Further columns are dropped. A row without tabs is cut at
-    its spaces.
+    Comments and blank lines are left out, and `track` and `browser` lines, if they have not a row's
+    columns: a contig may have such a name. A line `##FASTA` or `>` (a sequence inside a GFF) ends
+    the file. Lines end with LF, CRLF or CR. Further columns are dropped. A row without tabs is cut
+    at its spaces.
 
     Args:
         path: the file.
         what: what it is meant to be ("GFF file"), for the messages.
-        columns: names of the columns; all but the last must be there.
+        columns: names of the columns, `start` among them; all but the last must be there.
 
     Yields:
         Frames of `line` (from 1) and the columns as text.
@@ -45,6 +46,7 @@ def read_rows(path: str | Path, what: str, columns: Sequence[str]) -> Iterator[p
         if words := foreign(block):
             raise InputError(f"{path}: is {words}; a {what} is wanted")
         while block:
+            block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
             lines = _lines(block, first)
             ends = lines.filter(pl.col("text").str.contains("^(##FASTA|>)"))["line"]
             rows = lines.filter(~pl.col("text").str.contains(_NO_ROW).fill_null(True))
@@ -58,14 +60,14 @@ def read_rows(path: str | Path, what: str, columns: Sequence[str]) -> Iterator[p
 
 
 def _lines(block: bytes, first: int) -> pl.DataFrame:
+    text = block.decode("utf-8", OR_LATIN_1)
     return pl.read_csv(
-        io.BytesIO(block),
+        io.BytesIO(text.encode()),
         has_header=False,
         columns=[0],
         separator=_UNUSED,
         quote_char=None,
         infer_schema=False,
-        encoding="utf8-lossy",
         truncate_ragged_lines=True,
         raise_if_empty=False,
     ).select(pl.int_range(first, first + pl.len()).alias("line"), pl.nth(0).alias("text"))
@@ -76,7 +78,14 @@ def _split(path: str | Path, what: str, rows: pl.DataFrame, columns: Sequence[st
     text = pl.when(pl.col("text").str.contains("\t", literal=True)).then("text").otherwise(spaced)
     parts = text.str.splitn("\t", len(columns) + 1)
     names = [*columns, "_rest"]
-    frame = rows.select("line", parts.struct.rename_fields(names)).unnest("text").drop("_rest")
+    tabbed = pl.col("text").str.contains("\t", literal=True)
+    setting = pl.col("text").str.contains(_SETTING)
+    frame = rows.select(
+        "line", parts.struct.rename_fields(names), tabbed=tabbed, setting=setting
+    ).unnest("text")
+    numbered = pl.col("tabbed") | pl.col("start").str.contains(r"^\d+$").fill_null(False)
+    full = pl.col(columns[-2]).is_not_null() & numbered
+    frame = frame.filter(full | ~pl.col("setting")).drop("_rest", "tabbed", "setting")
     refuse(
         path,
         frame,
@@ -104,7 +113,15 @@ def refuse(path: str | Path, frame: pl.DataFrame, wrong: pl.Series, words: str) 
         raise InputError(f"{path}, line {row['line']}: {words.format(**row)}")
 
 
-def place(path: str | Path, frame: pl.DataFrame, genome: Genome, *, base: int) -> pl.DataFrame:
+def place(
+    path: str | Path,
+    frame: pl.DataFrame,
+    genome: Genome,
+    *,
+    base: int,
+    encoded: bool = False,
+    circular: Collection[int] = (),
+) -> pl.DataFrame:
     """Convert the columns `chrom`, `start`, `end` to where the rows lie in a genome.
 
     Args:
@@ -113,6 +130,9 @@ def place(path: str | Path, frame: pl.DataFrame, genome: Genome, *, base: int) -
         genome: the genome.
         base: 1 where the file counts from one and includes the end (GFF), 0 where it counts from
             zero and does not (bedGraph).
+        encoded: names are percent-encoded, as in GFF3.
+        circular: positions in `genome.names` of circular sequences, on which a row that begins
+            before the origin may end behind it (`end` greater than the length, as in GFF3).
 
     Returns:
         The frame with `chrom` as position in `genome.names` and `start`, `end` 0-based half-open.
@@ -122,7 +142,7 @@ def place(path: str | Path, frame: pl.DataFrame, genome: Genome, *, base: int) -
             beyond the chromosome. Names the line.
     """
     known = ", ".join(genome.names[:4]) + (", ..." if len(genome.names) > 4 else "")
-    places = match_names(frame["chrom"].unique(), genome.names)
+    places = {name: genome.find(name, encoded=encoded) for name in frame["chrom"].unique()}
     chrom = frame["chrom"].replace_strict(places, default=None, return_dtype=pl.Int64)
     with_known = frame.with_columns(pl.lit(known).alias("known"))
     refuse(
@@ -135,12 +155,14 @@ def place(path: str | Path, frame: pl.DataFrame, genome: Genome, *, base: int) -
     refuse(path, frame, start < base, f"the start {{start}} lies before {least}, the first base")
     order = "lies behind" if base else "is not before"
     refuse(path, frame, start >= end + base, f"the start {{start}} {order} the end {{end}}")
-    size = pl.Series(np.asarray(genome.lengths)[chrom.to_numpy()])
+    size = pl.Series("size", np.asarray(genome.lengths)[chrom.to_numpy()], pl.Int64)
+    over = (start - base < size) & (end - (start - base) <= size)
     refuse(
         path,
-        frame.with_columns(size.alias("size")),
-        end > size,
-        "the end {end} lies beyond {chrom}, which has {size} bases; is it of this genome? (a "
-        "feature across the origin of a circular one is written as two)",
+        frame.with_columns(size),
+        (end > size) & ~(over & chrom.is_in(list(circular))),
+        "the end {end} lies beyond {chrom}, which has {size} bases; is it of this genome? "
+        "(features across the origin need a row of the whole sequence that says Is_circular=true, "
+        "or are written as two)",
     )
     return frame.with_columns(chrom.alias("chrom"), (start - base).alias("start"), end.alias("end"))

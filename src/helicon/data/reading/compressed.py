@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gzip
 import io
@@ -16,6 +17,10 @@ from helicon.files import existing_data
 
 #: Bytes that are asked for at a time.
 BLOCK = 1 << 20
+
+#: How text is decoded (`errors=`): UTF-8, and bytes that are none as Latin-1, so that a name is the
+#: same text in every file.
+OR_LATIN_1 = "helicon-or-latin-1"
 
 _GZIP = b"\x1f\x8b"
 _BGZF_EXTRA = b"\x06\x00BC\x02\x00"
@@ -35,6 +40,14 @@ _FOREIGN = (
     ((b"par1",), "a Parquet file"),
     ((b"bam\x01", b"cram"), "an alignment (BAM or CRAM)"),
 )
+
+
+def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error(OR_LATIN_1, _as_latin_1)
 
 
 @contextlib.contextmanager
@@ -126,6 +139,6 @@ def text_lines(path: str | Path, what: str) -> Iterator[tuple[int, str]]:
         if words := foreign(start):
             raise InputError(f"{path}: is {words}; a {what} is wanted")
         handle.seek(0)
-        text = io.TextIOWrapper(cast(IO[bytes], handle), encoding="utf-8-sig", errors="replace")
+        text = io.TextIOWrapper(cast(IO[bytes], handle), encoding="utf-8-sig", errors=OR_LATIN_1)
         for number, line in enumerate(text, start=1):
             yield number, line.rstrip("\r\n")

@@ -16,7 +16,7 @@ from typing import IO, Literal, NamedTuple, cast
 
 import pysam
 
-from helicon.data.reading.compressed import foreign, open_bytes
+from helicon.data.reading.compressed import OR_LATIN_1, foreign, open_bytes
 from helicon.errors import InputError
 
 Kind = Literal[
@@ -134,7 +134,7 @@ class Vcf:
         alts = tuple(alt.decode("utf-8", "backslashreplace").split(","))
         if alt.translate(None, _BASES):
             _check(alts)
-        return Record(number, text, chrom.decode("utf-8", "backslashreplace"), int(position),
+        return Record(number, text, chrom.decode("utf-8", OR_LATIN_1), int(position),
                       name.decode("utf-8", "backslashreplace"), ref.decode(), alts)  # fmt: skip
 
 

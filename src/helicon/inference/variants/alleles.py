@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from helicon.alphabet import DNA, SOFT_BIT
-from helicon.data.genome.chromosomes import match_names
 from helicon.data.genome.genome import Genome
 from helicon.data.variants.vcf import OnError, Record, classify, trim
 from helicon.errors import InputError
@@ -107,7 +106,7 @@ class Resolver:
     def chrom(self, name: str) -> int | None:
         """Index of a chromosome of the VCF in the genome."""
         if name not in self._chroms:
-            self._chroms[name] = match_names([name], self.genome.names).get(name)
+            self._chroms[name] = self.genome.find(name)
         return self._chroms[name]
 
     def alleles(self, record: Record) -> list[Allele]:
