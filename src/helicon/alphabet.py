@@ -36,6 +36,8 @@ class Alphabet:
         real: the letters that stand for one certain residue (targets of masked modelling).
         terminator: a letter that says no more than that a sequence ends, where it is the last (the
             stop codon of a translated protein); the readers of files drop it there. `""` for none.
+        markers: letters of the models that are no residues (padding, the mask, a start); the
+            readers of files refuse them.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Alphabet:
     synonyms: dict[str, str] = field(default_factory=dict, hash=False)
     complements: str = ""
     terminator: str = ""
+    markers: str = ""
 
     @property
     def size(self) -> int:
@@ -63,6 +66,11 @@ class Alphabet:
     def encode_table(self) -> Ids:
         """Table of 256 entries: byte to id, `SOFT_BIT` set for lower case, or `INVALID`."""
         return _encode_table(self)
+
+    @property
+    def reading_table(self) -> Ids:
+        """`encode_table` for the letters of files: `markers` are `INVALID` too."""
+        return _reading_table(self) if self.markers else self.encode_table
 
     @property
     def complement_table(self) -> Ids:
@@ -150,6 +158,16 @@ def _encode_table(alphabet: Alphabet) -> Ids:
     return _TABLES[key]
 
 
+def _reading_table(alphabet: Alphabet) -> Ids:
+    key = ("reading", alphabet.name)
+    if key not in _TABLES:
+        table = alphabet.encode_table.copy()
+        table[list(alphabet.markers.encode())] = INVALID
+        table.flags.writeable = False
+        _TABLES[key] = table
+    return _TABLES[key]
+
+
 def _complement_table(alphabet: Alphabet) -> Ids:
     if not alphabet.complements:
         raise InputError(f"the {alphabet.name} alphabet has no complement")
@@ -189,6 +207,7 @@ PROTEIN = Alphabet(
     real="ACDEFGHIKLMNPQRSTVWYBZJOU",
     unknown_id=22,
     terminator="*",
+    markers="-#@",
 )
 
 ALPHABETS = {alphabet.name: alphabet for alphabet in (DNA, PROTEIN)}

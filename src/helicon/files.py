@@ -114,6 +114,11 @@ def existing_file(path: str | Path, what: str = "file") -> Path:
         raise InputError(f"{path}: is a folder, a {what} is wanted")
     if not path.exists():
         raise InputError(f"{path}: no such {what}; check the path")
+    if not path.is_file():
+        raise InputError(
+            f"{path}: is a pipe or a device, and a {what} is read more than once; write it to a "
+            "file first"
+        )
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the {what} is empty; fetch or write it again")
     if not os.access(path, os.R_OK):

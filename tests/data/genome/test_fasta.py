@@ -137,9 +137,18 @@ def test_repeated_names_can_be_allowed(write):
     assert len(records(write(b">a\nAC\n>a\nGT\n"), unique=False)) == 2
 
 
-def test_old_macintosh_line_ends_are_refused(write):
+def test_a_header_without_end_is_refused(write):
     with pytest.raises(InputError, match="a header line without end"):
-        list(read_fasta(write(b">a\r" + b"ACGT" * 600_000)))
+        list(read_fasta(write(b">a " + b"ACGT" * 600_000)))
+
+
+def test_gaps_and_symbols_of_models_are_no_residues(write):
+    for text, at in [(b"MKT--AYI-AK", 4), (b"MKT#YIAK", 4), (b"@MKTAYIAK", 1)]:
+        path = write(b">p\n" + text[:2] + b"\n" + text[2:] + b"\n")
+        with pytest.raises(InputError, match=rf"record 'p'.*\(position {at} of the seq") as caught:
+            list(read_fasta(path, PROTEIN))
+        assert ("a gap of an alignment" if b"-" in text else "a symbol") in str(caught.value)
+    assert records(write(b">d\nAC-GT.\n"))[0][2] == "ACNGTN"  # gaps of DNA are unknown bases
 
 
 names = st.text("abcXYZ019|._", min_size=1, max_size=8)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from helicon.alphabet import DNA, PROTEIN
 from helicon.data.reading import delimited
-from helicon.data.tables import stored_tables as store_tables
+from helicon.data.tables import columns
 from helicon.data.tables.store import SequenceStore
 from helicon.data.tables.tables import read_table
 from helicon.errors import InputError, WorkError
@@ -94,7 +94,7 @@ def test_all_formats_give_the_same(tmp_path_factory, rows, block):
     write(folder, "".join(f">{n} x\n{s[:5]}\n{s[5:]}\n" for n, s in records), "a.fa")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(delimited, "BLOCK", block)
-        patch.setattr(store_tables, "BLOCK", block)
+        patch.setattr(columns, "BLOCK", block)
         patch.setattr("helicon.data.reading.compressed.BLOCK", block)
         for name in ("a.csv", "a.tsv", "a.parquet", "a.fa"):
             raw = (folder / name).read_bytes()
@@ -146,9 +146,9 @@ def test_rows_without_names_and_names_that_repeat(tmp_path):
 
 
 def test_proteins(tmp_path):
-    path = write(tmp_path, ">a\nMKLVE*\n>b\nmk-\n", "p.fa")
+    path = write(tmp_path, ">a\nMKLVE*\n>b\nmkx\n", "p.fa")
     store = opened(path, PROTEIN)
-    assert letters(store) == ["MKLVE", "MK-"]
+    assert letters(store) == ["MKLVE", "MKX"]
     assert store.gather([0, 1])[1].sum(axis=1).tolist() == [5, 3]
     assert "looks like a protein" in message(path)
     with pytest.raises(InputError, match="no complement"):
@@ -185,7 +185,7 @@ def test_parquet_rows_are_named(tmp_path):
     pl.DataFrame({"sequence": ["ACGT", None, "AC GT"], "k": [1, 2, 3]}).write_parquet(path)
     assert message(path).startswith(", row 2: the sequence is empty")
     assert opened(path, on_error="skip").skipped == 2
-    assert "'k' holds int64, not text" in message(path, sequence="k")
+    assert "'k' holds Int64, not text" in message(path, sequence="k")
     path.write_bytes(path.read_bytes()[:-20])
     assert "the Parquet file is damaged or cut short" in message(path)
 
@@ -306,7 +306,7 @@ def test_two_processes_that_start_together(tmp_path):
 @pytest.mark.parametrize("kind", ["csv", "parquet", "fa"])
 def test_packing_takes_memory_for_a_block_not_for_the_file(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(delimited, "BLOCK", 1 << 20)
-    monkeypatch.setattr(store_tables, "BLOCK", 1 << 20)
+    monkeypatch.setattr(columns, "BLOCK", 1 << 20)
     text = "ACGT" * 25
     path = tmp_path / f"t.{kind}"
     if kind == "csv":

@@ -252,7 +252,7 @@ def test_protein(tmp_path):
         ("<!DOCTYPE html>\n<p>404</p>\n", ": is an HTML page"),
         ("", ": the table of sequences is empty"),
         (b"PK\x03\x04 a workbook", ": is a zip archive"),
-        ("sequence,label\nACGT,1\n".encode("utf-16"), ": is a binary file"),
+        (b"sequence,label\nAC\0GT,1\n", ": is a binary file"),
         (gzip.compress(b"sequence,label\n" + b"ACGT,1\n" * 999)[:-12], ": the gzip file is cut"),
     ],
 )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from helicon.data.reading import transfer
-from helicon.data.reading.compressed import open_bytes
+from helicon.data.reading.compressed import open_content
 from helicon.data.reading.transfer import Progress
 from helicon.errors import InputError, WorkError
 from helicon.files import cache_folder, data_folders, write_aside
@@ -230,7 +230,7 @@ def content_hash(path: Path) -> str:
         InputError: the compressed data is cut short or damaged.
     """
     digest = hashlib.sha256()
-    with open_bytes(path, "data file") as handle:
+    with open_content(path, "data file") as handle:
         while block := handle.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()

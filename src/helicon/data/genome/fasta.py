@@ -121,7 +121,7 @@ class _Parser:
     ):
         self.path = path
         self.alphabet = alphabet
-        self.table = alphabet.encode_table.tobytes()
+        self.table = alphabet.reading_table.tobytes()
         self.header: Header | None = None
         self.letters = 0  # of the open record, so far
         end = alphabet.terminator
@@ -187,7 +187,7 @@ class _Parser:
         if len(start) > _LONGEST_HEADER:
             raise InputError(
                 f"{self.path}, line {self.line}: a header line without end; a FASTA file with "
-                "line ends (LF or CRLF) is wanted"
+                "line ends is wanted"
             )
         return start
 
@@ -253,14 +253,14 @@ class _Parser:
     def _outside(self, text: bytes) -> InputError:
         """Name the first letter outside the alphabet, and what the record may be instead."""
         raw = np.frombuffer(text, dtype=np.uint8)
-        wrong = (self.alphabet.encode_table[raw] == INVALID) & ~np.isin(raw, list(_BLANK))
+        wrong = (self.alphabet.reading_table[raw] == INVALID) & ~np.isin(raw, list(_BLANK))
         at = int(np.flatnonzero(wrong)[0])
         line = self.line + text.count(b"\n", 0, at)
         letter = chr(raw[at])
         if not letter.isprintable() or raw[at] >= 0x80:
             return self._wrong(line, f"byte {raw[at]:#04x} is no letter; the file is damaged")
-        advice = "correct it or choose the right file"
-        if self.alphabet is not PROTEIN and (PROTEIN.encode_table[raw[wrong]] != INVALID).all():
+        advice = no_residue(letter, self.alphabet) or "correct it or choose the right file"
+        if self.alphabet is not PROTEIN and (PROTEIN.reading_table[raw[wrong]] != INVALID).all():
             advice = "this looks like a protein, a DNA FASTA is wanted"
         blank = sum(text.count(byte, 0, at) for byte in _BLANK)
         position = self.letters + len(self.ended) + at - blank + 1
@@ -273,6 +273,15 @@ class _Parser:
     def _wrong(self, line: int, words: str) -> InputError:
         assert self.header is not None
         return InputError(f"{self.path}, line {line}, record {self.header.name!r}: {words}")
+
+
+def no_residue(letter: str, alphabet: Alphabet) -> str:
+    """What a letter of the models is that files must not hold; empty for any other."""
+    if letter not in alphabet.markers:
+        return ""
+    if letter == "-":
+        return "it is a gap of an alignment; write the sequence without gaps"
+    return "it is a symbol of the models and no residue; remove it"
 
 
 _NUCLEOTIDE = np.zeros(256, dtype=bool)

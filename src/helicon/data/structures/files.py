@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from helicon.data.reading.compressed import foreign, open_bytes, text_lines
+from helicon.data.reading.compressed import foreign, open_anywhere, open_bytes, text_lines
 from helicon.data.structures.packing import SHAPES, Packer
 from helicon.data.structures.structures import Structures
 from helicon.errors import InputError
@@ -62,7 +62,7 @@ def read_structures(path: str | Path) -> Structures:
     if path.is_dir() and (path / "data.mdb").exists():
         raise _lmdb(path)
     with open_bytes(path, _WHAT) as handle:
-        start = handle.read(8192).removeprefix(b"\xef\xbb\xbf")
+        start = handle.read(8192)
     if start[16:20] == _LMDB:
         raise _lmdb(path)
     packer = Packer(path)
@@ -141,7 +141,7 @@ def _add_proteinnet(packer: Packer, first: int, parts: Mapping[str, list[str]]) 
 
 def _read_json(path: Path, packer: Packer) -> None:
     with open_bytes(path, _WHAT) as handle:
-        text = io.TextIOWrapper(cast(IO[bytes], handle), encoding="utf-8-sig", errors="replace")
+        text = io.TextIOWrapper(cast(IO[bytes], handle), encoding="utf-8", errors="replace")
         for number, record in enumerate(_objects(path, text), start=1):
             where = f"{path}, record {number}"
             name, sequence = _field(record, _NAME), _field(record, _SEQUENCE)
@@ -201,12 +201,11 @@ def _objects(path: Path, handle: io.TextIOWrapper) -> Iterator[dict[str, Any]]:
 
 def _read_parquet(path: Path, packer: Packer) -> None:
     try:
-        with open_bytes(path, _WHAT) as handle:
-            file = pq.ParquetFile(io.BytesIO(handle.read()))
-        columns = _chosen(path, file.schema_arrow.names)
-        row = 1
-        for batch in file.iter_batches(_ROWS, columns=list(columns.values())):
-            row = _add_rows(packer, row, {key: batch[name] for key, name in columns.items()})
+        with open_anywhere(path, _WHAT) as plain, pq.ParquetFile(plain) as file:
+            columns = _chosen(path, file.schema_arrow.names)
+            row = 1
+            for batch in file.iter_batches(_ROWS, columns=list(columns.values())):
+                row = _add_rows(packer, row, {key: batch[name] for key, name in columns.items()})
     except pa.ArrowException as error:
         reason = str(error).splitlines()[0]
         raise InputError(

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from helicon.alphabet import PROTEIN
+from helicon.alphabet import INVALID, PROTEIN
+from helicon.data.genome.fasta import no_residue
 from helicon.data.structures.structures import Structures, check_unit
 from helicon.data.tables.tables import SequenceTable
 from helicon.errors import InputError
@@ -117,10 +118,16 @@ def _ends(counts: array[int]) -> NDArray[np.int64]:
 
 
 def _residues(sequence: str, where: str) -> NDArray[np.uint8]:
+    text = sequence.strip().removesuffix(PROTEIN.terminator)
     try:
-        ids = PROTEIN.encode(sequence.strip().removesuffix(PROTEIN.terminator))
+        ids = PROTEIN.encode(text)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
+    if (markers := PROTEIN.reading_table[np.frombuffer(text.encode(), np.uint8)] == INVALID).any():
+        at = int(np.argmax(markers))
+        raise InputError(
+            f"{where}: character {text[at]!r} at position {at + 1}: {no_residue(text[at], PROTEIN)}"
+        )
     if not len(ids):
         raise InputError(f"{where}: the sequence is empty; fill it in or remove the record")
     return ids

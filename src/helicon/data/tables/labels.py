@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from helicon.data.tables.tables import Labels, SequenceTable
+from helicon.data.tables.label_columns import Labels, first_text, stray_text
+from helicon.data.tables.tables import SequenceTable
 from helicon.errors import InputError
 
 #: Integers of more different values than this are numbers to predict, not names of classes.
 MAX_INTEGER_CLASSES = 50
 #: Texts of more different values than this, and than half of the rows, are no classes.
 MIN_IDENTIFIERS = 20
+#: Whole numbers below are told apart as float64.
+_EXACT = 2**53
 
 Kind = Literal["classification", "multilabel", "regression"]
 
@@ -39,19 +42,20 @@ def decide_task(table: SequenceTable) -> LabelTask:
     """Decide what the labels ask for.
 
     - text: classification;
-    - integers: classification, or regression if there are more than `MAX_INTEGER_CLASSES` values;
-    - numbers with a fraction: regression, unless all are 0.0 or 1.0: classification;
+    - whole numbers (1 as well as 1.0): classification, or regression if there are more than
+      `MAX_INTEGER_CLASSES` values;
+    - numbers some of which have a fraction: regression;
     - several columns: multilabel if all are 0 or 1, else regression.
 
     Classes are in sorted order: numbers by value, texts by their characters.
 
     Raises:
-        InputError: the table has no labels; the texts are names of rows rather than classes; a
-            number is not finite.
+        InputError: the table has no labels; the texts are names of rows rather than classes, or
+            stand among numbers with fractions; a number is not finite.
     """
     labels = _labels(table)
-    binary = labels.dtype.kind != "U" and bool(((labels == 0) | (labels == 1)).all())
     if labels.ndim == 2:
+        binary = ((labels == 0) | (labels == 1)).all()
         kind: Kind = "multilabel" if binary else "regression"
         label_values(table)
         return LabelTask(kind, table.target)
@@ -62,10 +66,21 @@ def decide_task(table: SequenceTable) -> LabelTask:
                 f"{table.path}: the column {table.target[0]!r} holds {len(values):,} different "
                 f"texts in {len(labels):,} rows: no classes to learn; name another column"
             )
-    elif not binary and (labels.dtype.kind == "f" or len(values) > MAX_INTEGER_CLASSES):
+        if (row := stray_text(labels)) is not None:
+            raise InputError(
+                f"{table.where(row)}: the label {str(labels[row])!r} in {table.target[0]!r} stands "
+                "among numbers; correct it or remove the row, or choose the task classification"
+            )
+    elif not _whole(values) or len(values) > MAX_INTEGER_CLASSES:
         label_values(table)
         return LabelTask("regression", table.target)
     return LabelTask("classification", class_names(values))
+
+
+def _whole(values: Labels) -> bool:
+    """Whether all numbers are whole; beyond `_EXACT` numbers of 64 bits cannot tell."""
+    exact = np.isfinite(values) & (np.abs(values) < _EXACT)
+    return values.dtype.kind == "i" or bool((exact & (values == np.floor(values))).all())
 
 
 def class_names(values: Labels) -> tuple[str, ...]:
@@ -85,7 +100,8 @@ def label_codes(table: SequenceTable, classes: Sequence[str]) -> NDArray[np.int6
     if labels.ndim == 2:
         raise InputError(f"{table.path}: one label column is wanted, not {', '.join(table.target)}")
     values, rows, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    code = {name: i for i, name in enumerate(classes)}
+    code = {_as_read(name): i for i, name in enumerate(classes)}
+    code |= {name: i for i, name in enumerate(classes)}
     names = class_names(values)
     codes = np.array([code.get(name, -1) for name in names], np.int64)
     if (codes < 0).any():
@@ -97,6 +113,13 @@ def label_codes(table: SequenceTable, classes: Sequence[str]) -> NDArray[np.int6
     return codes[inverse]
 
 
+def _as_read(name: str) -> str:
+    """The name that `class_names` gives a class which a model calls `True` or `1.0`."""
+    if name.lower() in ("true", "false"):
+        return str(int(name.lower() == "true"))
+    return name.removesuffix(".0") if re.fullmatch(r"-?\d+\.0", name) else name
+
+
 def label_values(table: SequenceTable) -> NDArray[np.float32]:
     """Return the labels as numbers, shape (n,), or (n, k) for k target columns, float32.
 
@@ -105,8 +128,7 @@ def label_values(table: SequenceTable) -> NDArray[np.float32]:
     """
     labels = _labels(table)
     if labels.dtype.kind == "U":
-        numbers = pl.Series(labels.tolist()).cast(pl.Float64, strict=False)
-        row = int(np.argmax(numbers.is_null().to_numpy()))
+        row = first_text(labels)
         raise InputError(
             f"{table.where(row)}: the label {str(labels[row])!r} in {table.target[0]!r} is no "
             "number; correct it, or train a classifier"

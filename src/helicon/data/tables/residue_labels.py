@@ -96,7 +96,7 @@ def is_fasta(path: str | Path) -> bool:
         InputError: as `helicon.data.reading.compressed.open_bytes`.
     """
     with open_bytes(path, "file of labels") as handle:
-        return handle.read(8192).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b">")
+        return handle.read(8192).lstrip().startswith(b">")
 
 
 def read_residues(

@@ -36,7 +36,7 @@ OnError = Literal["fail", "skip"]
 Whole = NDArray[np.int64]
 
 #: Changes with what the files of a store mean: stores of other versions are not looked at.
-_STORE_VERSION = 2
+_STORE_VERSION = 3
 _FILES = ("ids.u8", "offsets.i64", "names.u8", "name_offsets.i64", "places.i64")
 _LETTER = np.uint8(0xFF ^ SOFT_BIT)
 #: Records that were left out, of which an index keeps what was wrong.
@@ -245,7 +245,7 @@ class SequenceStore:
 
 def _is_fasta(path: Path) -> bool:
     with open_bytes(path, "file of sequences") as handle:
-        start = handle.read(8192).removeprefix(b"\xef\xbb\xbf").lstrip()
+        start = handle.read(8192).lstrip()
     # What is neither, the FASTA reader knows best: it tells FASTQ, GenBank and the like by name.
     return start.startswith((b">", b"@", b"LOCUS ", b"ID   ", b"##gff", b"{"))
 
@@ -317,7 +317,7 @@ class _Packer:
     def pack_blocks(self, blocks: Iterator[Block]) -> None:
         """Pack the rows of a table."""
         for block in blocks:
-            ids = self.alphabet.encode_table[block.letters]
+            ids = self.alphabet.reading_table[block.letters]
             wrong = self._wrong(block, ids)
             keep = ~wrong
             self._write(self.letters, ids, block.offsets, keep, self.offsets, self.ends)

@@ -2,10 +2,8 @@
 
 The kind of a file is seen from its content, never from its name; any may be gzip or bgzip.
 
-- Delimited text: the separator is the most frequent of tab, comma and semicolon in the first line.
-  The first line names the columns, unless it holds no sequence column but a sequence (20 letters or
-  more): then the file has no header and its columns are `column_1`, `column_2`, ...
-- The sequence column is the one asked for, in any case; for the default `sequence` also `seq`.
+- Tables: `helicon.data.tables.columns` says which columns are read, and
+  `helicon.data.tables.label_columns` what labels are.
 - FASTA: the label is a field `TARGET=value` of the header line, whose name is the target's in any
   case, as FLIP writes them; or the last field after `|`, as in the Nucleotide Transformer tasks,
   where the target is called `label`.
@@ -15,36 +13,26 @@ The kind of a file is seen from its content, never from its name; any may be gzi
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from helicon.alphabet import DNA, INVALID, PROTEIN, SOFT_BIT, Alphabet, Ids
-from helicon.data.genome.fasta import Record, read_fasta
-from helicon.data.reading.compressed import foreign, open_bytes
-from helicon.data.reading.delimited import read_delimited
+from helicon.data.genome.fasta import Record, no_residue, read_fasta
+from helicon.data.reading.compressed import open_bytes
+from helicon.data.tables.columns import Frame, Rows, pack_texts, read_frames, sequence_texts
 from helicon.data.tables.divisions import division_columns, header_fields, parts_of
+from helicon.data.tables.label_columns import Labels, count_of, first_text, label_column
 from helicon.errors import InputError
 from helicon.files import existing_data
 
-#: Texts that stand for a label that is not there.
-MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL")
-#: Shortest field that is taken for a sequence where a header line is expected.
-_SURELY_SEQUENCE = 20
-_NAME_COLUMNS = ("name", "id")
 #: Texts are labels of residues where so large a share has its sequence's length, and the median
 #: sequence so many letters.
 _NEARLY_ALL, _MANY_LETTERS = 0.9, 5
-
-#: int64, float64 or text.
-Labels = NDArray[Any]
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -137,51 +125,41 @@ def read_table(
     """
     path = existing_data(path, "table of sequences")
     with open_bytes(path, "table of sequences") as handle:
-        start = handle.read(8192).removeprefix(b"\xef\xbb\xbf")
+        start = handle.read(8192)
     if start.lstrip().startswith(b">"):
         return _read_fasta(path, target, alphabet, divided)
-    if start.startswith(b"PAR1"):
-        frame, unit = _read_parquet(path, target, sequence, divided), "row"
-    elif words := foreign(start):
-        raise InputError(f"{path}: is {words}; a CSV, TSV, Parquet or FASTA file is wanted")
-    else:
-        frame, unit = _read_text(path, target, sequence, alphabet, divided), "line"
-    return _from_frame(path, frame, unit, alphabet)
+    frames = read_frames(path, alphabet, target=target, sequence=sequence, divided=divided)
+    return _from_frames(path, list(frames), alphabet)
 
 
-@dataclass(frozen=True)
-class Frame:
-    """The columns that matter, whatever the file was."""
-
-    sequence: pl.Series
-    target: dict[str, pl.Series]
-    names: pl.Series | None
-    division: dict[str, pl.Series]
-    lines: Rows
-
-
-def _from_frame(path: Path, frame: Frame, unit: str, alphabet: Alphabet) -> SequenceTable:
-    if not len(frame.lines):
-        raise InputError(f"{path}: has no rows; fetch or write it again")
-    ids, offsets = pack_texts(sequence_texts(frame.sequence, alphabet))
+def _from_frames(path: Path, frames: list[Frame], alphabet: Alphabet) -> SequenceTable:
+    first = frames[0]
+    packed = [pack_texts(sequence_texts(frame.sequence, alphabet)) for frame in frames]
+    letters = np.concatenate([letters for letters, _ in packed])
+    lengths = np.concatenate([np.diff(offsets) for _, offsets in packed])
+    target = {name: pl.concat([frame.target[name] for frame in frames]) for name in first.target}
+    parts = {name: pl.concat([frame.division[name] for frame in frames]) for name in first.division}
+    names = None
+    if first.names is not None:
+        names = pl.concat([frame.names for frame in frames if frame.names is not None])
     table = SequenceTable(
         path=path,
         alphabet=alphabet,
-        ids=alphabet.encode_table[ids],
-        offsets=offsets,
+        ids=alphabet.reading_table[letters],
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
         labels=None,
-        target=tuple(frame.target),
-        names=None if frame.names is None else frame.names.fill_null("").to_list(),
-        lines=frame.lines,
-        unit=unit,
+        target=tuple(target),
+        names=None if names is None else names.fill_null("").to_list(),
+        lines=np.concatenate([frame.places for frame in frames]),
+        unit=first.unit,
     )
-    _check_sequences(table, ids)
+    _check_sequences(table, letters)
     table = replace(
         table,
-        parts=parts_of(frame.division, table.where),
-        spelled=len(frame.target) == 1 and _spelled(table, *frame.target.values()),
+        parts=parts_of(parts, table.where),
+        spelled=len(target) == 1 and _spelled(table, *target.values()),
     )
-    return replace(table, labels=_labels(table, frame.target)) if frame.target else table
+    return _labelled(table, target, decimal_comma=first.decimal_comma)
 
 
 def _spelled(table: SequenceTable, series: pl.Series) -> bool:
@@ -192,25 +170,10 @@ def _spelled(table: SequenceTable, series: pl.Series) -> bool:
     return same >= _NEARLY_ALL and float(np.median(table.lengths)) >= _MANY_LETTERS
 
 
-def sequence_texts(texts: pl.Series, alphabet: Alphabet) -> pl.Series:
-    """The texts without white space at their ends and without a terminator of the alphabet."""
-    texts = texts.str.strip_chars().fill_null("")
-    return texts.str.strip_suffix(alphabet.terminator) if alphabet.terminator else texts
-
-
-def pack_texts(texts: pl.Series) -> tuple[Ids, Rows]:
-    """Bytes of all texts in one array, and where each begins."""
-    array = texts.rechunk().to_arrow()
-    _, offsets, data = array.buffers()
-    bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-    raw = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
-    return raw[bounds[0] : bounds[-1]], bounds - bounds[0]
-
-
 def _check_sequences(table: SequenceTable, raw: Ids) -> None:
     if (empty := np.flatnonzero(table.lengths == 0)).size:
         raise InputError(
-            f"{table.where(empty[0])}: the sequence is empty{_count(empty)}; "
+            f"{table.where(empty[0])}: the sequence is empty{count_of(empty)}; "
             "fill it in or remove the row"
         )
     if not (wrong := table.ids == INVALID).any():
@@ -222,82 +185,16 @@ def _check_sequences(table: SequenceTable, raw: Ids) -> None:
 
 def outside(raw: Ids, alphabet: Alphabet) -> str:
     """Say which byte of a sequence (length,) is outside the alphabet, and what it may be."""
-    at = int(np.argmax(alphabet.encode_table[raw] == INVALID))
-    protein = alphabet.name == DNA.name and not (PROTEIN.encode_table[raw] == INVALID).any()
+    at = int(np.argmax(alphabet.reading_table[raw] == INVALID))
+    protein = alphabet.name == DNA.name and not (PROTEIN.reading_table[raw] == INVALID).any()
     letter = raw[at:].tobytes().decode("utf-8", errors="replace")[0]
+    advice = no_residue(letter, alphabet) or "correct it, or name the right sequence column"
+    letters = "".join(each for each in alphabet.letters if each not in alphabet.markers)
     return (
         f"character {letter!r} at position {at + 1} of the sequence is "
-        f"outside the {alphabet.name} alphabet ({alphabet.letters}); "
-        + ("it reads as a protein" if protein else "correct it, or name the right sequence column")
+        f"outside the {alphabet.name} alphabet ({letters}); "
+        + ("it reads as a protein" if protein else advice)
     )
-
-
-def _count(rows: NDArray[np.int64]) -> str:
-    return f" ({len(rows):,} rows are like this)" if len(rows) > 1 else ""
-
-
-# ---------------------------------------------------------------- the kinds of file
-
-
-def _read_text(
-    path: Path, target: str | None, sequence: str, alphabet: Alphabet, divided: bool
-) -> Frame:
-    with open_bytes(path, "table of sequences") as handle:
-        text = read_delimited(path, handle.read())
-    columns, header, sequence = named_columns(text.first, sequence, alphabet)
-    chosen = choose_columns(path, columns, target, sequence, divided=divided)
-    frame = text.read(chosen.positions(), skip_first=header)
-    return chosen.frame(frame, text.lines[1:] if header else text.lines)
-
-
-def named_columns(
-    first: list[str], sequence: str, alphabet: Alphabet
-) -> tuple[list[str], bool, str]:
-    """Names of the columns of a text, whether its first row holds them, and the sequence column.
-
-    Args:
-        first: fields of the first row.
-        sequence: the sequence column asked for.
-        alphabet: of the sequences.
-    """
-    if find_sequence(first, sequence) is None:
-        like = [i for i, field in enumerate(first) if _is_sequence(field, alphabet)]
-        if like:
-            columns = [f"column_{i + 1}" for i in range(len(first))]
-            return columns, False, columns[like[0]]
-    return first, True, sequence
-
-
-def _is_sequence(field: str, alphabet: Alphabet) -> bool:
-    raw = np.frombuffer(field.strip().encode(), np.uint8)
-    one_case = field.isupper() or field.islower()
-    return (
-        len(raw) >= _SURELY_SEQUENCE
-        and one_case
-        and not (alphabet.encode_table[raw] == INVALID).any()
-    )
-
-
-def _read_parquet(path: Path, target: str | None, sequence: str, divided: bool) -> Frame:
-    try:
-        with open_bytes(path, "Parquet file") as handle:
-            source = io.BytesIO(handle.read())
-        columns = list(pl.read_parquet_schema(source))
-        chosen = choose_columns(path, columns, target, sequence, divided=divided)
-        names = [columns[i] for i in chosen.positions()]
-        frame = pl.read_parquet(source, columns=names).select(names)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{path}: the Parquet file is damaged or cut short ({reason}); fetch or write it again"
-        ) from error
-    frame = frame.cast({pl.Categorical: pl.String, pl.Enum: pl.String, pl.Boolean: pl.Int64})
-    if frame[chosen.sequence].dtype != pl.String:
-        raise InputError(
-            f"{path}: the column {chosen.sequence!r} holds {frame[chosen.sequence].dtype}, not "
-            "text; name the column of sequences"
-        )
-    return chosen.frame(frame, np.arange(1, len(frame) + 1))
 
 
 def _read_fasta(path: Path, target: str | None, alphabet: Alphabet, divided: bool) -> SequenceTable:
@@ -327,7 +224,7 @@ def _read_fasta(path: Path, target: str | None, alphabet: Alphabet, divided: boo
         keys = division_columns(dict.fromkeys(key for found in fields for key in found))
         columns = {k: pl.Series([f.get(k, "") for f in fields], dtype=pl.String) for k in keys}
         table = replace(table, parts=parts_of(columns, table.where))
-    return replace(table, labels=_labels(table, {target: pl.Series(labels)})) if target else table
+    return _labelled(table, {target: pl.Series(labels, dtype=pl.String)} if target else {})
 
 
 def _behind_bar(path: Path, record: Record, target: str, fields: Iterable[str]) -> tuple[str, str]:
@@ -344,126 +241,26 @@ def _behind_bar(path: Path, record: Record, target: str, fields: Iterable[str]) 
     raise InputError(f"{where} has no label; write it at the end of the header after '|'{choice}")
 
 
-# ---------------------------------------------------------------- columns
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Names and places of the columns that are read."""
-
-    places: dict[str, int]
-    sequence: str
-    target: tuple[str, ...]
-    name: str | None
-    division: tuple[str, ...] = ()
-
-    def positions(self) -> list[int]:
-        """Places of the columns in the file, ascending."""
-        named = [self.name] if self.name else []
-        wanted = (self.sequence, *self.target, *named, *self.division)
-        return sorted({self.places[column] for column in wanted})
-
-    def frame(self, frame: pl.DataFrame, lines: Rows) -> Frame:
-        """Name the columns at `positions` of some rows; `lines` says where these stand."""
-        series = dict(zip(self.positions(), frame.get_columns(), strict=True))
-        return Frame(
-            sequence=series[self.places[self.sequence]],
-            target={column: series[self.places[column]] for column in self.target},
-            names=series[self.places[self.name]].cast(pl.String) if self.name else None,
-            division={column: series[self.places[column]] for column in self.division},
-            lines=np.asarray(lines, np.int64),
-        )
-
-
-def choose_columns(
-    path: Path, columns: list[str], target: str | None, sequence: str, *, divided: bool = False
-) -> Columns:
-    """Find the columns that are read; with `divided`, also those that may divide the rows.
-
-    Raises:
-        InputError: one is absent, or there twice.
-    """
-    found = find_sequence(columns, sequence)
-    wanted = [] if target is None else [target] if target in columns else _split(target)
-    listed = ", ".join(columns)
-    for asked, column in [(sequence, found), *((t, t) for t in wanted)]:
-        if column is None or column not in columns:
-            raise InputError(f"{path}: has no column {asked!r}; its columns are: {listed}")
-        if columns.count(column) > 1:
-            raise InputError(f"{path}: has two columns {column!r}; rename one of them")
-    assert found is not None
-    names = [column for column in columns if column.lower() in _NAME_COLUMNS]
-    return Columns(
-        places={column: i for i, column in enumerate(columns)},
-        sequence=found,
-        target=tuple(wanted),
-        name=names[0] if names else None,
-        division=tuple(division_columns(columns, (found, *wanted))) if divided else (),
-    )
-
-
-def _split(target: str) -> list[str]:
-    return list(dict.fromkeys(part.strip() for part in target.split(",")))
-
-
-def find_sequence(columns: Iterable[str], asked: str) -> str | None:
-    """The sequence column, in any case; `None` where there is none."""
-    accepted = ["sequence", "seq"] if asked == "sequence" else [asked.lower()]
-    if asked in columns:
-        return asked
-    for name in accepted:
-        for column in columns:
-            if column.lower() == name:
-                return column
-    return None
-
-
 # ---------------------------------------------------------------- labels
 
 
-def _labels(table: SequenceTable, columns: dict[str, pl.Series]) -> Labels:
-    """Integers if all are, else numbers if all are, else text; several columns must be numbers."""
-    read = [_column(table, name, series) for name, series in columns.items()]
+def _labelled(
+    table: SequenceTable, columns: dict[str, pl.Series], *, decimal_comma: bool = False
+) -> SequenceTable:
+    """The table with its labels; several columns must be numbers."""
+    if not columns:
+        return table
+    read = [
+        label_column(series, name, table.where, decimal_comma=decimal_comma)
+        for name, series in columns.items()
+    ]
     if len(read) == 1:
-        return read[0]
+        return replace(table, labels=read[0])
     for name, values in zip(columns, read, strict=True):
         if values.dtype.kind == "U":
-            row = _first_text(values)
+            row = first_text(values)
             raise InputError(
                 f"{table.where(row)}: the column {name!r} holds the text {str(values[row])!r}; "
                 "several target columns must all be numbers"
             )
-    return np.stack(read, axis=1)
-
-
-def _column(table: SequenceTable, name: str, series: pl.Series) -> Labels:
-    if not (series.dtype.is_numeric() or series.dtype == pl.String):
-        raise InputError(
-            f"{table.path}: the column {name!r} holds {series.dtype}; numbers or text are wanted"
-        )
-    if series.dtype == pl.String:
-        series = series.str.strip_chars()
-        missing = series.is_null() | series.is_in(MISSING)
-    else:
-        missing = series.is_null() | series.cast(pl.Float64).is_nan()
-    if missing.any():
-        rows = np.flatnonzero(missing.to_numpy())
-        raise InputError(
-            f"{table.where(rows[0])}: the label in {name!r} is missing{_count(rows)}; "
-            "fill it in or remove the row"
-        )
-    for kind in (pl.Int64, pl.Float64):
-        if series.dtype.is_float() and kind == pl.Int64:
-            continue
-        numbers = series.cast(kind, strict=False)
-        if not numbers.null_count():
-            return numbers.to_numpy()
-    words = series.rechunk().to_arrow().dictionary_encode()
-    return np.array(words.dictionary.to_pylist(), np.str_)[words.indices.to_numpy()]
-
-
-def _first_text(values: Labels) -> int:
-    """Row of the first text that is no number; `values` (n,) must hold one."""
-    unique, rows = np.unique(values, return_index=True)
-    numbers = pl.Series(unique.tolist()).cast(pl.Float64, strict=False)
-    return int(rows[numbers.is_null().to_numpy()].min())
+    return replace(table, labels=np.stack(read, axis=1))

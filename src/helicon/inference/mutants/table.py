@@ -6,7 +6,6 @@ between them. Or the table has the whole changed sequence, from which the substi
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from helicon.alphabet import INVALID, PROTEIN, SOFT_BIT, Ids
-from helicon.data.reading.compressed import foreign, open_bytes
+from helicon.data.reading.compressed import open_anywhere, open_bytes
 from helicon.data.reading.delimited import read_delimited
+from helicon.data.tables.columns import pack_texts, sequence_texts
+from helicon.data.tables.label_columns import number_column
 from helicon.data.tables.store import OnError, SequenceStore
-from helicon.data.tables.tables import MISSING, outside, pack_texts, sequence_texts
+from helicon.data.tables.tables import outside
 from helicon.errors import InputError
 
 #: Names by which a column of mutants is known.
@@ -51,6 +52,9 @@ class Mutants:
         row: of every substitution, ascending, (m,).
         position: of every substitution in its wild type, 0-based, (m,).
         letter: id of what stands there instead, (m,).
+        lines: where each row stands in the file (from 1), (n,).
+        unit: what `lines` counts, `line` or `row`.
+        decimal_comma: whether numbers may have one.
         skipped: rows that were left out.
         reasons: what is wrong with the first of these.
     """
@@ -61,6 +65,9 @@ class Mutants:
     row: Whole
     position: Whole
     letter: Ids
+    lines: Whole
+    unit: str
+    decimal_comma: bool
     skipped: int = 0
     reasons: tuple[str, ...] = ()
 
@@ -78,16 +85,29 @@ class Mutants:
         Raises:
             InputError: there is no such column, or it holds other text.
         """
-        series = self.frame[named(self.path, self.frame.columns, column)]
-        if series.dtype == pl.String:
-            series = series.str.strip_chars()
-            series = series.set(series.is_in(list(MISSING)), None)
-        found = series.cast(pl.Float64, strict=False)
-        wrong = found.is_null() & series.is_not_null()
-        if wrong.any():
-            text = series.filter(wrong)[0]
-            raise InputError(f"{self.path}: {text!r} in the column {column!r} is no number")
-        return found.fill_null(np.nan).to_numpy()
+        return number_column(
+            self.frame[named(self.path, self.frame.columns, column)],
+            column,
+            lambda row: f"{self.path}, {self.unit} {self.lines[row]}",
+            decimal_comma=self.decimal_comma,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """A table as it stands in its file.
+
+    Attributes:
+        frame: all columns.
+        lines: where each row stands (from 1), (n,).
+        unit: what `lines` counts.
+        decimal_comma: whether numbers may have one.
+    """
+
+    frame: pl.DataFrame
+    lines: Whole
+    unit: str
+    decimal_comma: bool
 
 
 def read_mutants(
@@ -116,9 +136,10 @@ def read_mutants(
             types: counts them and names the first.
     """
     path = Path(path)
-    frame, lines, unit = _read(path)
+    table = _read(path)
+    frame = table.frame
     protein = _proteins(path, frame, wild_types, protein_column)
-    reading = _Reading(path, frame, lines, unit, protein, wild_types, offset)
+    reading = _Reading(path, table, protein, wild_types, offset)
     if sequence is not None:
         reading.sequences(frame[named(path, frame.columns, sequence)])
         if not {name.lower() for name in frame.columns} & set(COLUMNS):
@@ -152,29 +173,38 @@ def _mutant_column(path: Path, columns: list[str], asked: str | None) -> str:
     )
 
 
-def _read(path: Path) -> tuple[pl.DataFrame, Whole, str]:
-    """All columns, where each row stands (from 1), and in which unit."""
+def _read(path: Path) -> _Table:
+    """All columns of a table.
+
+    Raises:
+        InputError: it cannot be read, has no rows, or two columns of one name.
+    """
     with open_bytes(path, "table of mutants") as handle:
-        content = handle.read()
-    if content.startswith(b"PAR1"):
-        try:
-            frame = pl.read_parquet(io.BytesIO(content))
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            raise InputError(f"{path}: the Parquet file is damaged; write it again") from error
-        lines, unit = np.arange(1, len(frame) + 1), "row"
-    elif words := foreign(content[:8192]):
-        raise InputError(f"{path}: is {words}; a CSV, TSV or Parquet table is wanted")
-    else:
-        text = read_delimited(path, content)
-        repeated = [name for i, name in enumerate(text.first) if name in text.first[:i]]
-        if repeated:
-            raise InputError(f"{path}: has two columns {repeated[0]!r}; rename one of them")
-        frame = text.read(list(range(len(text.first))), skip_first=True)
-        frame.columns = text.first
-        lines, unit = text.lines[1:], "line"
+        if handle.read(4) == b"PAR1":
+            return _read_parquet(path)
+    blocks = list(read_delimited(path, "CSV, TSV or Parquet table"))
+    first = blocks[0].first
+    if repeated := [name for i, name in enumerate(first) if name in first[:i]]:
+        raise InputError(f"{path}: has two columns {repeated[0]!r}; rename one of them")
+    every = list(range(len(first)))
+    frames = [block.read(every, skip_first=not i) for i, block in enumerate(blocks)]
+    lines = np.concatenate([block.lines for block in blocks])[1:]
+    frame = pl.concat(frames)
+    frame.columns = first
     if not len(frame):
         raise InputError(f"{path}: has no rows; fetch or write it again")
-    return frame, lines, unit
+    return _Table(frame, lines, "line", blocks[0].separator != ",")
+
+
+def _read_parquet(path: Path) -> _Table:
+    try:
+        with open_anywhere(path, "table of mutants") as plain:
+            frame = pl.read_parquet(plain)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise InputError(f"{path}: the Parquet file is damaged; write it again") from error
+    if not len(frame):
+        raise InputError(f"{path}: has no rows; fetch or write it again")
+    return _Table(frame, np.arange(1, len(frame) + 1), "row", False)
 
 
 def _proteins(
@@ -200,19 +230,17 @@ class _Reading:
     def __init__(
         self,
         path: Path,
-        frame: pl.DataFrame,
-        lines: Whole,
-        unit: str,
+        table: _Table,
         protein: Whole,
         wild_types: SequenceStore,
         offset: int,
     ):
-        self.path, self.frame, self.lines, self.unit = path, frame, lines, unit
+        self.path, self.table = path, table
         self.protein, self.wild_types, self.offset = protein, wild_types, offset
         self.row = self.position = np.empty(0, dtype=np.int64)
         self.letter = np.empty(0, dtype=np.uint8)
         self.wrong: dict[int, str] = {}  # by row: of the first rows, what is wrong with them
-        self.bad = np.zeros(len(frame), dtype=bool)
+        self.bad = np.zeros(len(table.lines), dtype=bool)
         self.hint = ""
         self._refuse(np.flatnonzero(protein < 0), lambda _: "there is no wild type of its name")
 
@@ -295,7 +323,7 @@ class _Reading:
         """Read mutants as whole sequences."""
         raw, ends = pack_texts(sequence_texts(texts.cast(pl.String), PROTEIN))
         ids = PROTEIN.encode_table[raw] & _LETTER
-        invalid = np.flatnonzero(PROTEIN.encode_table[raw] == INVALID)
+        invalid = np.flatnonzero(PROTEIN.reading_table[raw] == INVALID)
         rows = np.unique(np.searchsorted(ends, invalid, side="right") - 1)
         self._refuse(rows, lambda i: outside(raw[ends[rows[i]] : ends[rows[i] + 1]], PROTEIN))
         lengths, wanted = np.diff(ends), self.wild_types.lengths[self.protein]
@@ -346,9 +374,9 @@ class _Reading:
             }
         )
         joined = names.group_by("row").agg(pl.col("name").str.join(":"))
-        every = pl.DataFrame({"row": np.arange(len(self.frame))})
+        every = pl.DataFrame({"row": np.arange(len(self.table.frame))})
         found = every.join(joined, on="row", how="left", maintain_order="left")["name"]
-        return self.frame.with_columns(found.fill_null("WT").alias("mutant"))
+        return self.table.frame.with_columns(found.fill_null("WT").alias("mutant"))
 
     # ------------------------------------------------------------ the end
 
@@ -358,8 +386,9 @@ class _Reading:
         Raises:
             InputError: some are wrong and may not be left out, or none is left.
         """
+        table = self.table
         shown = sorted(self.wrong.items())[:_SHOWN]
-        reasons = tuple(f"{self.unit} {self.lines[row]}: {words}" for row, words in shown)
+        reasons = tuple(f"{table.unit} {table.lines[row]}: {words}" for row, words in shown)
         count = int(self.bad.sum())
         if count and (on_error == "fail" or self.bad.all()):
             more = "; ..." if count > len(shown) else ""
@@ -379,6 +408,9 @@ class _Reading:
             row=number[self.row[good]],
             position=self.position[good],
             letter=self.letter[good],
+            lines=table.lines[kept],
+            unit=table.unit,
+            decimal_comma=table.decimal_comma,
             skipped=count,
             reasons=reasons,
         )
