@@ -110,7 +110,7 @@ def test_what_unpacks_without_end_stops(tmp_path, monkeypatch, start, pack):
     for read in [*readers, lambda: SequenceStore.open(path, alphabet=DNA)]:
         tracemalloc.start()
         with pytest.raises(
-            InputError, match=r"bomb.*: unpacks to more than .* HELICON_UNPACKED_LIM"
+            InputError, match=r"bomb.*: unpacks to more than .* HELICON_UNP"
         ):
             read()
         assert tracemalloc.get_traced_memory()[1] < 80_000_000
