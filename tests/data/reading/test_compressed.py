@@ -109,9 +109,7 @@ def test_what_unpacks_without_end_stops(tmp_path, monkeypatch, start, pack):
         readers = [lambda: read_table(path, target="label")]
     for read in [*readers, lambda: SequenceStore.open(path, alphabet=DNA)]:
         tracemalloc.start()
-        with pytest.raises(
-            InputError, match=r"bomb.*: unpacks to more than .* HELICON_UNP"
-        ):
+        with pytest.raises(InputError, match=r"bomb.*: unpacks to more than .* HELICON_UNP"):
             read()
         assert tracemalloc.get_traced_memory()[1] < 80_000_000
         tracemalloc.stop()
