@@ -152,11 +152,12 @@ def conditions(seed: int, device: torch.device) -> dict[str, Any]:
     }
 
 
-def write(name: str, results: dict[str, Any], report: str) -> None:
-    """Write `results/NAME.json` and `results/NAME.md`, and print the latter."""
-    with write_aside(RESULTS / f"{name}.json") as path:
+def write(name: str, results: dict[str, Any], report: str, folder: Path | None = None) -> None:
+    """Write `NAME.json` and `NAME.md` to a folder, else to `results/`, and print the latter."""
+    folder = folder or RESULTS
+    with write_aside(folder / f"{name}.json") as path:
         path.write_text(json.dumps(results, indent=1) + "\n")
-    with write_aside(RESULTS / f"{name}.md") as path:
+    with write_aside(folder / f"{name}.md") as path:
         path.write_text(report)
     print(report)
 
