@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import gzip
 import json
 import os
 import shutil
@@ -79,15 +80,16 @@ class Timed:
         name: the named size.
         batch: sequences.
         length: of each.
-        official: builds the published network, or a plain one of ours where there is none that
-            runs; `None` where there is nothing to compare with.
+        other: builds what it is compared with; `None` where there is nothing.
+        code: whose that is: the `official` one, or a `plain` one of ours where that does not run.
         compiled: whether `torch.compile` is measured too.
     """
 
     name: str
     batch: int
     length: int
-    official: Callable[[Any], nn.Module] | None = None
+    other: Callable[[Any], nn.Module] | None = None
+    code: str = "official"
     compiled: bool = True
 
 
@@ -95,13 +97,13 @@ TIMED = (
     Timed("convnova-base", 128, 1024, OfficialConvNova if checkout() else None),
     Timed("carp-38m", 32, 512, OfficialCarp if package() else None),
     Timed("carp-640m", 8, 512, OfficialCarp if package() else None, compiled=False),
-    Timed("findna", 64, 1000, PlainFinDNA),
+    Timed("findna", 64, 1000, PlainFinDNA, "plain"),
     Timed("transformer-38m", 32, 512, compiled=False),
 )
 TOYS = (
-    Timed("convnova-tiny", 2, 64, OfficialConvNova if checkout() else None),
+    Timed("convnova-tiny", 2, 64, OfficialConvNova if checkout() else None, compiled=False),
     Timed("carp-600k", 2, 64, OfficialCarp if package() else None, compiled=False),
-    Timed("findna-tiny", 2, 64, PlainFinDNA, compiled=False),
+    Timed("findna-tiny", 2, 64, PlainFinDNA, "plain", compiled=False),
 )
 
 
@@ -183,7 +185,7 @@ def resumed(device: torch.device, work: Path) -> dict[str, Any]:
     words = ["--model", "convnova-tiny", "--steps", 8, "--checkpoint-every", 4, "--batch-size", 4]
     words += ["--accelerator", device.type, "--precision", "float32", "--length", 256]
     weights = []
-    genome = random_genome(work / "resume.fa", 200_000)
+    genome = random_genome(work / "resume.fa", 600_000)
     for name in ("whole", "stopped"):
         run = work / name
         helicon("pretrain", genome, "--out", run, *words, deterministic=True)
@@ -213,7 +215,7 @@ def random_genome(path: Path, length: int) -> Path:
 
 @dataclass(frozen=True)
 class Case:
-    """One implementation (`official`, `helicon`) in `float32`, `tf32` or `bfloat16`."""
+    """One implementation (`official`, `plain`, `helicon`) in `float32`, `tf32` or `bfloat16`."""
 
     code: str
     precision: str
@@ -227,7 +229,7 @@ class Case:
 
 def cases(timed: Timed, device: torch.device) -> list[Case]:
     """What is measured of a network; the first is what the others are compared with."""
-    codes = ["official"] * (timed.official is not None) + ["helicon"]
+    codes = [timed.code] * (timed.other is not None) + ["helicon"]
     found = [Case(code, "float32") for code in codes]
     if device.type == "cuda":
         found += [Case(code, "tf32") for code in codes]
@@ -244,9 +246,9 @@ class Bench:
         ours = model(timed.name)
         self.case, self.device = case, device
         net: Any = Logits(ours)
-        if case.code == "official":
-            assert timed.official is not None
-            net = timed.official(SIZES[timed.name])
+        if case.code != "helicon":
+            assert timed.other is not None
+            net = timed.other(SIZES[timed.name])
             if hasattr(net, "load_ours"):
                 net.load_ours(ours.state_dict())
             else:
@@ -362,25 +364,40 @@ def verbs(device: torch.device, work: Path, *, toy: bool) -> list[dict[str, Any]
     """Seconds of the verbs, with what they did; the clock is around the whole command."""
     on = ["--accelerator", device.type]
     genome, genes = example_genome(), example_annotation()
-    steps, size = (2, 2_000) if toy else (1_000, 1_000_000)
-    lm, task = work / "lm", work / "task"
-    batch = ["--batch-size", 4] if toy else ["--batch-size", 64]
+    steps, size, batch = 1_000, 1_000_000, 64
+    if toy:
+        steps, size, batch = 2, 2_000, 4
+        genome, genes = beginning(genome, genes, 20_000, work)
+    lm, task, block = work / "lm", work / "task", ["--split-block", 1_500 if toy else 50_000]
     rows = [
-        verb("pretrain", genome, "--model", "convnova-base", "--steps", steps, *batch,
-             "--out", lm, *on),
+        verb("pretrain", genome, "--model", TOYS[0].name if toy else TIMED[0].name, "--steps", steps,
+             "--batch-size", batch, *block, "--out", lm, *on),
         verb("finetune", lm, genome, "--labels", genes, "--steps", max(2, steps // 5),
-             "--out", task, *on),
+             *block, "--out", task, *on),
     ]  # fmt: skip
     part = random_genome(work / "part.fa", size)
     vcf = random_vcf(work / "part.vcf", part, 20 if toy else 20_000)
     rows += [
-        verb("track", task, part, "--out", work / "t.bw", *on),
+        verb("track", task, part, "--channel", "forward", "--out", work / "t.bw", *on),
         verb("variants", lm, vcf, "--reference", part, "--score", "llr",
              "--window", 1024, "--out", work / "s.vcf.gz", *on),
         verb("mutagenesis", lm, short(work / "short.fa", part, 200 if toy else 2_114),
              "--out", work / "m.parquet", *on),
     ]  # fmt: skip
     return rows
+
+
+def beginning(genome: Path, genes: Path, length: int, work: Path) -> tuple[Path, Path]:
+    """The first bases of a genome of one chromosome, and the annotation that lies on them."""
+    with gzip.open(genome, "rt") as handle:
+        head, *lines = handle.read().splitlines()
+    with gzip.open(genes, "rt") as handle:
+        rows = [line.split("\t") for line in handle if not line.startswith("#")]
+    fasta, gff = work / "genome.fa", work / "genes.gff3"
+    fasta.write_text(f"{head}\n{''.join(lines)[:length]}\n")
+    kept = ["\t".join(row) for row in rows if int(row[4]) <= length]
+    gff.write_text("##gff-version 3\n" + "".join(kept))
+    return fasta, gff
 
 
 def verb(name: str, *words: object) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from small_networks import language_model, sequence_model, token_model, write_ge
 
 from helicon.data.genome.genome import Genome
 from helicon.forward.network import Network
+from helicon.machine.precision import whole_float32
 from helicon.models.hub import save
 
 # A gzip header holds the time: bytes made while tests are collected would differ between processes.
@@ -41,6 +42,7 @@ def devices() -> list[str]:
 
 @pytest.fixture(params=devices())
 def device(request: pytest.FixtureRequest) -> torch.device:
+    whole_float32()
     return torch.device(request.param)
 
 

@@ -75,7 +75,7 @@ def test_pretraining_and_the_task_hold_out_the_same_clusters(job):
 
 def test_pretraining_reads_the_rows_that_the_table_sets_aside(job, monkeypatch):
     """Not the same number alone: the very same proteins, as `pretrain` itself deals them out."""
-    from helicon.training import pretrain_proteins
+    from helicon.training.pretrain import proteins as pretrain_proteins
 
     dealt = {}
 

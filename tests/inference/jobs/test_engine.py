@@ -42,7 +42,7 @@ def test_one_device(tmp_path, job):
 def ray_cluster(monkeypatch):
     """Two workers on this machine, for the runs of one test."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    from helicon.inference import ray_cluster
+    from helicon.inference.jobs import ray_cluster
 
     with ray_cluster.quiet(), ray_cluster.cluster(cpus=2):
         yield

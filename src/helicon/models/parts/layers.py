@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -17,7 +18,9 @@ def conv(x: Sequence, weight: Tensor, bias: Tensor | None, dilation: int = 1) ->
 
     The sequence is seen as an image of height one in channels-last layout, which both oneDNN and
     cuDNN take without a permutation or a copy; `conv1d` would transpose twice. Wide float32 layers
-    on a CPU go by `fast_conv`, which differs by rounding alone.
+    on a CPU go by `fast_conv`, which differs by rounding alone. On a GPU a layer of width one is a
+    matrix product (1.8 to 2.8 times faster), and whole float32 goes by `conv1d`: for wide dilated
+    layers cuDNN has no other kernel worth the name (50 times slower at 1,280 channels).
 
     Args:
         x: activations (B, L, C).
@@ -30,9 +33,14 @@ def conv(x: Sequence, weight: Tensor, bias: Tensor | None, dilation: int = 1) ->
     """
     if pays(x, weight, dilation):
         return fast_conv(x, weight, bias, dilation)
+    reach = weight.shape[-1] // 2 * dilation
+    if x.is_cuda and weight.shape[-1] == 1:
+        return F.linear(x, weight.squeeze(-1), bias)
+    if x.is_cuda and x.dtype == torch.float32 and not torch.is_autocast_enabled("cuda"):
+        out = F.conv1d(x.transpose(1, 2), weight, bias, padding=reach, dilation=dilation)
+        return out.transpose(1, 2)
     batch, length, channels = x.shape
     image = x.reshape(batch, 1, length, channels).permute(0, 3, 1, 2)
-    reach = weight.shape[-1] // 2 * dilation
     out = F.conv2d(image, weight.unsqueeze(2), bias, padding=(0, reach), dilation=(1, dilation))
     return out.permute(0, 2, 3, 1).reshape(batch, length, -1)
 
