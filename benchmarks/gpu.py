@@ -184,8 +184,9 @@ def resumed(device: torch.device, work: Path) -> dict[str, Any]:
     """Weights of a run that lost everything after its checkpoint, against those of a whole one."""
     words = ["--model", "convnova-tiny", "--steps", 8, "--checkpoint-every", 4, "--batch-size", 4]
     words += ["--accelerator", device.type, "--precision", "float32", "--length", 256]
+    words += ["--split-block", 5_000]
     weights = []
-    genome = random_genome(work / "resume.fa", 600_000)
+    genome = random_genome(work / "resume.fa", 60_000)
     for name in ("whole", "stopped"):
         run = work / name
         helicon("pretrain", genome, "--out", run, *words, deterministic=True)
@@ -369,8 +370,9 @@ def verbs(device: torch.device, work: Path, *, toy: bool) -> list[dict[str, Any]
         steps, size, batch = 2, 2_000, 4
         genome, genes = beginning(genome, genes, 20_000, work)
     lm, task, block = work / "lm", work / "task", ["--split-block", 1_500 if toy else 50_000]
+    size_name = (TOYS if toy else TIMED)[0].name
     rows = [
-        verb("pretrain", genome, "--model", TOYS[0].name if toy else TIMED[0].name, "--steps", steps,
+        verb("pretrain", genome, "--model", size_name, "--steps", steps,
              "--batch-size", batch, *block, "--out", lm, *on),
         verb("finetune", lm, genome, "--labels", genes, "--steps", max(2, steps // 5),
              *block, "--out", task, *on),
