@@ -32,7 +32,7 @@ from helicon.models.hub import save, untrained
 TABLE = "blat-ecolx/BLAT_ECOLX_Ranganathan2015.csv.gz"
 FULL = "blat-ecolx/P62593.fasta.gz"
 MEASURED, DEEPSEQUENCE = "2500", "mutation_effect_prediction_vae_ensemble"
-STRATEGIES = ("masked-marginals", "wild-type-marginals", "pseudo-likelihood")
+STRATEGIES = ("masked-marginal", "wild-type-marginal", "pseudo-likelihood")
 SEEDS = 5
 #: Spearman of the published networks on this protein's four scans, as ProteinGym gives them for
 #: Stiffler 2015, the nearest to this one.
@@ -108,9 +108,9 @@ def main() -> None:
         for seed in range(SEEDS):
             torch.manual_seed(seed)
             save(untrained("carp-600k"), work / f"random-{seed}")
-            name = f"random weights, seed {seed}, masked-marginals"
+            name = f"random weights, seed {seed}, masked-marginal"
             out = work / f"random-{seed}.parquet"
-            scores[name] = scored(str(work / f"random-{seed}"), wild, out, "masked-marginals")
+            scores[name] = scored(str(work / f"random-{seed}"), wild, out, "masked-marginal")
     frame = pl.read_csv(find(TABLE), columns=["mutant", MEASURED, DEEPSEQUENCE])
     measured = frame[MEASURED].cast(pl.Float64).to_numpy()
     log_p = frequencies(given.proteomes)

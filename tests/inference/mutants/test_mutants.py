@@ -87,15 +87,15 @@ def likelihood(text: str, *, hide: bool) -> list[float]:
 
 
 def wanted(name: str, strategy: str, protocol: str) -> float:
-    hide = strategy in ("masked-marginals", "pseudo-perplexity")
-    if strategy.endswith("marginals"):
+    hide = strategy in ("masked-marginal", "pseudo-perplexity")
+    if strategy.endswith("marginal"):
         each = marginal(name, hide=hide)
         return sum(each) / (max(1, len(each)) if protocol == "proteingym" else 1)
     new, old = (likelihood(text, hide=hide) for text in (changed(name), WILD))
     return (sum(new) - sum(old)) / (len(new) if protocol == "proteingym" else 1)
 
 
-STRATEGIES = ["masked-marginals", "wild-type-marginals", "pseudo-perplexity", "pseudo-likelihood"]
+STRATEGIES = ["masked-marginal", "wild-type-marginal", "pseudo-perplexity", "pseudo-likelihood"]
 
 
 @pytest.mark.parametrize("protocol", ["sum", "proteingym"])
@@ -148,13 +148,13 @@ def test_several_wild_types_in_any_order(tmp_path, model):
             assert scores[row] == pytest.approx(wanted(name, strategy, "sum"), abs=2e-5)
         assert scores[4] != 0
     masked = log_p(OTHER, 1)[1]
-    found = pl.read_csv(tmp_path / "masked-marginals.csv")["score/masked-marginals"][1]
+    found = pl.read_csv(tmp_path / "masked-marginal.csv")["score/masked-marginal"][1]
     assert found == pytest.approx(masked[PROTEIN.letters.index("G")] - masked[0], abs=2e-5)
 
 
 def test_a_table_already_there_or_a_skipped_row(tmp_path, model, files, capsys):
-    files[0].write_text("mutant,score/masked-marginals\nK2A,1\n")
-    with pytest.raises(InputError, match="has a column 'score/masked-marginals' already"):
+    files[0].write_text("mutant,score/masked-marginal\nK2A,1\n")
+    with pytest.raises(InputError, match="has a column 'score/masked-marginal' already"):
         mutants(model, files[0], wild_type=files[1], out=tmp_path / "o.csv")
     files[0].write_text("mutant\nK2A\nA2G\n")
     result = mutants(model, files[0], wild_type=files[1], out=tmp_path / "o.csv", on_error="skip")
@@ -223,7 +223,12 @@ def test_a_stopped_job_goes_on_to_the_same_file(tmp_path, model, files, monkeypa
         ({"landscape": True, "strategy": "best"}, "strategy: 'best' is not known"),
         ({"landscape": True, "protocol": "mean"}, "protocol: 'mean' is not known"),
         ({"landscape": True, "strategy": "pseudo-likelihood"}, "a landscape has"),
-        ({"landscape": True, "score": "y"}, "score: is a column of a table"),
+        ({"landscape": True, "score": "y"}, "score: is of a table"),
+        ({"landscape": True, "column": "y"}, "column: is of a table"),
+        ({"landscape": True, "sequence": "y"}, "sequence: is of a table"),
+        ({"landscape": True, "protein_column": "y"}, "protein_column: is of a table"),
+        ({"landscape": True, "on_error": "skip"}, "on_error: is of a table"),
+        ({"table": "t.csv", "sequence": "s", "column": "y"}, "column: is of mutants by name"),
         ({"table": "t.csv", "plot": "p.svg"}, "plot: shows a landscape"),
         ({"landscape": True, "plot_region": "1-5"}, "plot_region: is that of a figure"),
         ({"landscape": True, "plot": "p.svg", "plot_region": "0-5"}, "has the positions 1 to 25"),
@@ -240,6 +245,17 @@ def test_options_that_do_not_fit(tmp_path, model, files, options, words):
     assert not (tmp_path / "o.csv").exists()
 
 
+def test_a_strategy_by_its_old_name(tmp_path, model, files, capsys):
+    files[0].write_text("mutant\nK2A\n")
+    for name in ("masked-marginals", "masked-marginal"):
+        out = tmp_path / f"{name}.csv"
+        mutants(model, files[0], wild_type=files[1], out=out, strategy=name)
+        assert pl.read_csv(out).columns == ["mutant", "score/masked-marginal"]
+        said = "strategy masked-marginals is now called masked-marginal"
+        assert (said in capsys.readouterr().err) == (name == "masked-marginals")
+    assert len({path.read_bytes() for path in tmp_path.glob("masked*.csv")}) == 1
+
+
 def test_only_protein_language_models(tmp_path, files):
     heads = with_head(protein_model(), "sequence", "regression", ("y",))[0]
     given = {"out": tmp_path / "o.csv", "wild_type": files[1], "landscape": True}
@@ -253,7 +269,7 @@ def test_from_the_command_line(tmp_path, model, files, capsys):
     words = ["mutants", str(model), str(files[0]), "--wild-type", str(files[1]), "--out"]
     assert main([*words, str(tmp_path / "o.csv"), "--score", "dms"]) == 0
     said = capsys.readouterr().out
-    assert "6 mutants of 1 wild type: masked-marginals, sum, softmax over 30 letters" in said
+    assert "6 mutants of 1 wild type: masked-marginal, sum, softmax over 30 letters" in said
     assert re.search(r"w: Spearman -?\d\.\d{3} \(.* to .*\), 6 rows", said)
     assert main([*words, str(tmp_path / "o.csv"), "--offset", "2"]) == 2
 

@@ -174,7 +174,7 @@ class MutantsJob(ABC):
 
         def work(places: Places) -> pa.Table:
             protein, positions = places
-            if self.asked.strategy == "masked-marginals":
+            if self.asked.strategy == "masked-marginal":
                 log_p = masked_log_p(network, store.sequence(protein), positions)
             else:
                 log_p = open_log_p(network, store, protein, positions)
@@ -215,7 +215,7 @@ class LandscapeJob(MutantsJob):
     def shards(self) -> Iterator[Shard]:
         """Positions that follow each other."""
         store = self.asked.proteins.open()
-        most = HIDDEN if self.asked.strategy == "masked-marginals" else OPEN
+        most = HIDDEN if self.asked.strategy == "masked-marginal" else OPEN
         for protein in range(len(store)):
             places = certain(store, protein)
             for first in range(0, len(places), most):
@@ -326,7 +326,7 @@ class TableJob(MutantsJob):
         store = self.asked.proteins.open()
         distinct = np.unique(self._flat())
         owner = np.searchsorted(store.offsets, distinct, side="right") - 1
-        most = HIDDEN if self.asked.strategy == "masked-marginals" else OPEN
+        most = HIDDEN if self.asked.strategy == "masked-marginal" else OPEN
         for protein in np.unique(owner).tolist():
             positions = distinct[owner == protein] - store.offsets[protein]
             for first in range(0, len(positions), most):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -30,7 +31,9 @@ from helicon.inference.mutants.job import (
     certain,
 )
 from helicon.inference.mutants.scores import (
+    FORMER,
     MARGINALS,
+    STRATEGIES,
     Protocol,
     RankCorrelation,
     Strategy,
@@ -118,7 +121,7 @@ def mutants(
     sequence: str | None = None,
     protein_column: str | None = None,
     offset: int = 1,
-    strategy: Strategy = "masked-marginals",
+    strategy: str = "masked-marginal",
     protocol: Protocol = "sum",
     score: str | None = None,
     on_error: OnError = "fail",
@@ -147,7 +150,7 @@ def mutants(
         protein_column: column of the wild types' names; needed if there are several.
         offset: the number that the table gives the first residue of a wild type: 0 for tables that
             count from zero, 24 for a wild type that begins at residue 24.
-        strategy: `masked-marginals`, `wild-type-marginals`, `pseudo-perplexity` or
+        strategy: `masked-marginal`, `wild-type-marginal`, `pseudo-perplexity` or
             `pseudo-likelihood`.
         protocol: `sum` over substitutions, or as ProteinGym does their mean (`proteingym`); of
             whole sequences, sum or mean over positions.
@@ -166,7 +169,13 @@ def mutants(
         WorkError: the work stopped; it goes on with the same command.
     """
     out = Path(out)
-    _check(out, table, landscape, strategy, protocol, score, plot, plot_region)
+    how = _strategy(strategy)
+    _check(out, table, landscape, how, protocol, plot, plot_region)
+    of_table = {
+        "column": column, "sequence": sequence, "protein_column": protein_column, "score": score,
+        "on_error": None if on_error == "fail" else on_error,
+    }  # fmt: skip
+    _check_of_table(of_table, landscape=landscape)
     where = Engine(devices, engine, accelerator, precision)
     network = where.network(model)
     _check_model(network, model)
@@ -174,10 +183,10 @@ def mutants(
     store = proteins.open()
     if network.halo is None:
         check_fits(network, int(store.lengths.max()))
-    asked = Asked(model, proteins, strategy, protocol, offset, out.suffix == ".csv")
+    asked = Asked(model, proteins, how, protocol, offset, out.suffix == ".csv")
     said = keyed.said_of(network, model, Input(store=store), "mutants") | {
         "coordinates": f"the first residue is number {offset}",
-        "strategy": strategy,
+        "strategy": how,
         "protocol": protocol,
         "softmax": PROTEIN.letters,
     }
@@ -198,7 +207,7 @@ def mutants(
         job = TableJob(asked, tuple(said.items()), rows, digest, reading)
         _check_columns(job, rows)
     measured = None if rows is None or score is None else rows.numbers(score)
-    if strategy == "pseudo-perplexity":
+    if how == "pseudo-perplexity":
         _say_time(network, job, store)
     done = run(job, out, where, network)
     correlations: tuple[RankCorrelation, ...] = ()
@@ -207,7 +216,7 @@ def mutants(
     if plot is not None and shown is not None:
         shown.draw(out, job.column, Path(plot))
     return MutantsResult(
-        done=done, strategy=strategy, protocol=protocol, offset=offset, softmax=PROTEIN.letters,
+        done=done, strategy=how, protocol=protocol, offset=offset, softmax=PROTEIN.letters,
         proteins=len(store), rows=None if rows is None else len(rows),
         skipped=0 if rows is None else rows.skipped,
         uncertain=0 if rows is not None else store.total - (job.total() or 0),
@@ -221,15 +230,13 @@ def _check(
     landscape: bool,
     strategy: str,
     protocol: str,
-    score: str | None,
     plot: Path | None,
     plot_region: str | None,
 ) -> None:
     if out.suffix not in (".parquet", ".csv"):
         raise InputError(f"out: {out} must end in .parquet or .csv")
-    for name, value, kind in (("strategy", strategy, Strategy), ("protocol", protocol, Protocol)):
-        if value not in get_args(kind):
-            raise InputError(f"{name}: {value!r} is not known; {', '.join(get_args(kind))}")
+    if protocol not in get_args(Protocol):
+        raise InputError(f"protocol: {protocol!r} is not known; {', '.join(get_args(Protocol))}")
     if (table is None) != landscape:
         raise InputError(
             "table: leave it out for a landscape, which has every substitution"
@@ -238,12 +245,36 @@ def _check(
         )
     if landscape and strategy not in MARGINALS:
         raise InputError(f"strategy: a landscape has {' or '.join(MARGINALS)}, not {strategy}")
-    if landscape and score is not None:
-        raise InputError("score: is a column of a table; leave it out for a landscape")
     if plot is not None and not landscape:
         raise InputError("plot: shows a landscape; leave the table out and add --landscape")
     if plot_region is not None and plot is None:
         raise InputError("plot_region: is that of a figure; name its file with --plot")
+
+
+def _check_of_table(given: Mapping[str, str | None], *, landscape: bool) -> None:
+    """Refuse options on how a table is read that have no effect."""
+    named = [name for name, value in given.items() if value is not None]
+    if landscape and named:
+        raise InputError(f"{named[0]}: is of a table; leave it out for a landscape")
+    if given["sequence"] is not None and given["column"] is not None:
+        raise InputError(
+            "column: is of mutants by name, but --sequence reads whole sequences; give one of them"
+        )
+
+
+def _strategy(name: str) -> Strategy:
+    """A strategy by its name; former ones are read for one version more.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if new := FORMER.get(name):
+        print(f"mutants: strategy {name} is now called {new}", file=sys.stderr, flush=True)
+        return new
+    for strategy in STRATEGIES:
+        if strategy == name:
+            return strategy
+    raise InputError(f"strategy: {name!r} is not known; {', '.join(STRATEGIES)}")
 
 
 def _check_model(network: Network, model: str | Path) -> None:
@@ -288,7 +319,7 @@ def _say_time(network: Network, job: MutantsJob, store: SequenceStore) -> None:
     seconds = (time.monotonic() - began) / max(1, len(positions)) * total
     print(
         f"mutants: pseudo-perplexity hides every residue of every mutant, {total:,} in all: about "
-        f"{_duration(seconds)} on one {network.device.type} (masked-marginals hides each "
+        f"{_duration(seconds)} on one {network.device.type} (masked-marginal hides each "
         "substituted position once)",
         file=sys.stderr,
         flush=True,

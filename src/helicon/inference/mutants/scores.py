@@ -1,7 +1,7 @@
 """What a protein language model says of substitutions: log-probabilities, and what follows.
 
-- `masked-marginals`: the position is hidden in the wild type; log p(new) - log p(old) there.
-- `wild-type-marginals`: the same without hiding anything, from one pass.
+- `masked-marginal`: the position is hidden in the wild type; log p(new) - log p(old) there.
+- `wild-type-marginal`: the same without hiding anything, from one pass.
 - `pseudo-perplexity`: every position of the mutant is hidden in turn; the log-probabilities of its
   own residues, less the same of the wild type.
 - `pseudo-likelihood`: the same without hiding anything, from one pass a mutant.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -33,12 +33,18 @@ from helicon.forward.tiles import Sequences, Tiling, over_tiles
 from helicon.metrics.measures import spearman
 
 Strategy = Literal[
-    "masked-marginals", "wild-type-marginals", "pseudo-perplexity", "pseudo-likelihood"
+    "masked-marginal", "wild-type-marginal", "pseudo-perplexity", "pseudo-likelihood"
 ]
 Protocol = Literal["sum", "proteingym"]
 
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+#: Former names of strategies.
+FORMER: dict[str, Strategy] = {
+    "masked-marginals": "masked-marginal",
+    "wild-type-marginals": "wild-type-marginal",
+}
 #: Strategies that look at single positions of the wild type.
-MARGINALS: tuple[Strategy, ...] = ("masked-marginals", "wild-type-marginals")
+MARGINALS: tuple[Strategy, ...] = ("masked-marginal", "wild-type-marginal")
 
 Whole = NDArray[np.int64]
 
