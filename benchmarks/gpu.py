@@ -114,10 +114,12 @@ def model(name: str) -> HeliconForMaskedLM:
 
 
 def letters(alphabet: Alphabet, batch: int, length: int) -> tuple[Tensor, Tensor]:
-    """Random letters with 15 % hidden, as ids and targets (B, L)."""
+    """Random letters with 15 % hidden (of DNA behind N, as published), as ids and targets (B, L)."""
     rng = np.random.default_rng(SEED)
     drawn = rng.integers(0, 4 if alphabet.complements else 20, (batch, length), dtype=np.uint8)
     inputs, targets, _ = mask_batch(drawn, Masking(rate=0.15), rng, alphabet)
+    if alphabet.complements:
+        inputs = np.where(inputs == alphabet.mask_id, alphabet.letters.index("N"), inputs)
     return torch.from_numpy(inputs).long(), torch.from_numpy(targets)
 
 
@@ -240,77 +242,105 @@ def cases(timed: Timed, device: torch.device) -> list[Case]:
     return found
 
 
+class Trained:
+    """A network on the device, with its optimiser and what `torch.compile` makes of it."""
+
+    def __init__(self, net: Any, device: torch.device, *, fused: bool):
+        self.net = net.to(device)
+        self.optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, fused=fused or None)
+        self.compiled: Any = torch.compile(self.net)
+
+
+def both(timed: Timed, ours: HeliconForMaskedLM, device: torch.device) -> dict[str, Trained]:
+    """Our network, and the one that it is compared with, of the same weights."""
+    found = {}
+    if timed.other is not None:
+        net: Any = timed.other(SIZES[timed.name])
+        if hasattr(net, "load_ours"):
+            net.load_ours(ours.state_dict())
+        else:
+            head = {f"head.{k}": v for k, v in ours.lm_head.state_dict().items()}
+            net.load_state_dict(ours.backbone.state_dict() | head)
+        found[timed.code] = Trained(net, device, fused=False)
+    return found | {"helicon": Trained(Logits(ours), device, fused=True)}
+
+
+@dataclass(frozen=True)
 class Bench:
-    """A network on the device with its optimiser and a batch, in one case."""
+    """A case at work on a batch."""
 
-    def __init__(self, timed: Timed, case: Case, device: torch.device):
-        ours = model(timed.name)
-        self.case, self.device = case, device
-        net: Any = Logits(ours)
-        if case.code != "helicon":
-            assert timed.other is not None
-            net = timed.other(SIZES[timed.name])
-            if hasattr(net, "load_ours"):
-                net.load_ours(ours.state_dict())
-            else:
-                head = {f"head.{k}": v for k, v in ours.lm_head.state_dict().items()}
-                net.load_state_dict(ours.backbone.state_dict() | head)
-        net.to(device)
-        fused = True if case.code == "helicon" else None
-        self.optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, fused=fused)
-        self.net = torch.compile(net) if case.compiled else net
-        ids, targets = letters(ours.backbone.alphabet, timed.batch, timed.length)
-        self.ids, self.targets = ids.to(device), targets.to(device)
+    case: Case
+    trained: Trained
+    ids: Tensor
+    targets: Tensor
 
-    def logits(self) -> Tensor:
+    def logits(self) -> None:
         """One pass without gradients."""
-        with torch.no_grad(), self._precision():
-            return self.net(self.ids)
+        with torch.no_grad(), self._precision() as net:
+            net(self.ids)
 
     def train(self) -> None:
         """One training step."""
-        with self._precision():
-            training_step(self.net, self.optimizer, self.ids, self.targets)
+        with self._precision() as net:
+            training_step(net, self.trained.optimizer, self.ids, self.targets)
 
     @contextlib.contextmanager
-    def _precision(self) -> Iterator[None]:
+    def _precision(self) -> Iterator[nn.Module]:
         if self.case.precision == "tf32":
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
         try:
             narrow = self.case.precision == "bfloat16"
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=narrow):
-                yield
+            with torch.autocast(self.ids.device.type, torch.bfloat16, enabled=narrow):
+                yield self.trained.compiled if self.case.compiled else self.trained.net
         finally:
             whole_float32()
 
 
-def speeds(timed: Timed, device: torch.device, rounds: int) -> dict[str, Any]:
-    """Seconds of inference and of a training step, of all cases round by round."""
-    benches = {case.name: Bench(timed, case, device) for case in cases(timed, device)}
+def speeds(timed: Timed, device: torch.device, rounds: int, compile_until: float) -> dict[str, Any]:
+    """Seconds of inference and of a training step, of all cases round by round.
+
+    Args:
+        timed: the network.
+        device: where.
+        rounds: how often.
+        compile_until: time on the clock after which nothing is compiled any more.
+    """
+    ours = model(timed.name)
+    ids, targets = letters(ours.backbone.alphabet, timed.batch, timed.length)
     result: dict[str, Any] = {
         "batch": timed.batch,
         "length": timed.length,
-        "parameters": sum(p.numel() for p in model(timed.name).parameters()),
-        "flops": flops(timed),
+        "parameters": sum(p.numel() for p in ours.parameters()),
+        "flops": flops(ours),
         "memory_mb": {},
         "seconds": {},
         "failed": {},
     }
+    nets = both(timed, ours, device)
+    benches = [
+        Bench(case, nets[case.code], ids.to(device), targets.to(device))
+        for case in cases(timed, device)
+    ]
     for kind in ("inference", "training"):
         works: dict[str, Work] = {}
         result["memory_mb"][kind] = {}
-        for name, bench in benches.items():
+        for bench in benches:
+            name = bench.case.name
+            if bench.case.compiled and time.perf_counter() > compile_until:
+                result["failed"][f"{name}, {kind}"] = "left out, to end in time"
+                continue
             work = bench.logits if kind == "inference" else bench.train
             try:
                 result["memory_mb"][kind][name] = peak_memory(work, device)
                 works[name] = work
             except Exception as error:  # a compiler that fails is a result, not the end of the run
                 result["failed"][f"{name}, {kind}"] = str(error).splitlines()[0]
-        seconds = interleaved(works, device, rounds=rounds, warm_up=3 if rounds > 3 else 1)
+        seconds = interleaved(works, device, rounds=rounds, warm_up=2 if rounds > 3 else 1)
         result["seconds"][kind] = seconds
-    benches.clear()
+    del nets, benches, works
     gc.collect()
     if device.type == "cuda":
+        torch._dynamo.reset()
         torch.cuda.empty_cache()
     return result
 
@@ -328,9 +358,8 @@ def peak_memory(work: Work, device: torch.device) -> float:
     return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
-def flops(timed: Timed) -> dict[str, float]:
+def flops(small: HeliconForMaskedLM) -> dict[str, float]:
     """Operations a letter of the plain algorithm; a training step is three passes."""
-    small = model(timed.name)
     ids, _ = letters(small.backbone.alphabet, 1, 64)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         small(input_ids=ids)
@@ -489,12 +518,16 @@ def words_of(row: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument(
+        "--compile-for", type=float, default=240, help="seconds from the start; later nothing is"
+    )
     parser.add_argument("--toy", action="store_true", help="the size of a test")
     parser.add_argument("--only", nargs="+", choices=("parity", "invariants", "speed", "verbs"))
     parser.add_argument("--out", type=Path, help="folder of the results; benchmarks/results")
     given = parser.parse_args()
     device, began = torch.device(given.device), time.perf_counter()
+    compile_until = began + given.compile_for
     whole_float32()
     wanted = given.only or ["parity", "invariants", "speed", "verbs"]
     name = torch.cuda.get_device_name() if device.type == "cuda" else "none (a CPU)"
@@ -513,7 +546,7 @@ def main() -> None:
                 d: matmul_peak(getattr(torch, d), device, size) for d in dtypes
             }
             for timed in TOYS if given.toy else TIMED:
-                found = speeds(timed, device, 2 if given.toy else given.rounds)
+                found = speeds(timed, device, 2 if given.toy else given.rounds, compile_until)
                 result["speed"][timed.name] = found
                 print(f"{timed.name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
         if "verbs" in wanted:
