@@ -235,6 +235,8 @@ def test_bed_faults(tmp_path, genome):
     assert "260 different names" in message(save(tmp_path, many, "n.bed"), genome, by="name")
     bare = save(tmp_path, "chr1\t0\t5\n", "b.bed")
     assert "no name in column 4" in message(bare, genome, by="name")
+    taken = save(tmp_path, "chr1\t0\t5\tbackground\nchr1\t6\t9\tx\n", "t.bed")
+    assert "the name 'background', which is the class" in message(taken, genome, by="name")
     assert "sites are read from GFF files only" in message(bare, genome, sites=True)
     assert "beyond" in message(save(tmp_path, "chr1\t0\t61\n", "e.bed"), genome)
 

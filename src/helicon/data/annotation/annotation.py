@@ -217,6 +217,11 @@ def _from_bed(path: str | Path, genome: Genome, by: str) -> Annotation:
     names, codes = np.unique(features.name.astype(np.str_), return_inverse=True)
     if "" in names:
         raise InputError(f"{path}: a row has no name in column 4; classes by name need it")
+    if "background" in names:
+        raise InputError(
+            f"{path}: column 4 has the name 'background', which is the class of bases without a "
+            "feature; rename it"
+        )
     if len(names) > _MOST_CLASSES:
         raise InputError(
             f"{path}: column 4 has {len(names):,} different names, more than {_MOST_CLASSES} "

@@ -42,11 +42,10 @@ def read_rows(path: str | Path, what: str, columns: Sequence[str]) -> Iterator[p
     """
     first = 1
     with open_bytes(path, what) as handle:
-        block = handle.read(BLOCK).removeprefix(b"\xef\xbb\xbf") + handle.readline()
+        block = handle.read(BLOCK) + handle.readline()
         if words := foreign(block):
             raise InputError(f"{path}: is {words}; a {what} is wanted")
         while block:
-            block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
             lines = _lines(block, first)
             ends = lines.filter(pl.col("text").str.contains("^(##FASTA|>)"))["line"]
             rows = lines.filter(~pl.col("text").str.contains(_NO_ROW).fill_null(True))

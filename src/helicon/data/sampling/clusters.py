@@ -118,7 +118,7 @@ def read_clusters(path: str | Path, store: SequenceStore) -> Clusters:
         text = handle.read()
     try:
         table = pl.read_csv(
-            io.BytesIO(text.replace(b"\r\n", b"\n")),
+            io.BytesIO(text),
             separator="\t",
             has_header=False,
             infer_schema=False,

@@ -129,8 +129,11 @@ def described(table: SequenceTable, target: Target) -> str:
     said = f"{len(table):,} sequences of {lengths.min():,}"
     said += f" to {lengths.max():,}" if lengths.min() != lengths.max() else ""
     names = ", ".join(target.names[:6]) + (", ..." if len(target.names) > 6 else "")
+    classes = f"{len(target.names)} classes ({names})"
+    if table.labels is not None and table.labels.dtype.kind in "if" and len(target.names) > 2:
+        classes += ", named by whole numbers (--task regression learns their values)"
     what = {
-        "single_label": f"{len(target.names)} classes ({names})",
+        "single_label": classes,
         "multi_label": f"{len(target.names)} yes-or-no labels ({names})",
         "regression": f"regression of {names}",
     }
