@@ -22,7 +22,7 @@ from helicon.errors import InputError
 from helicon.files import existing_file
 from helicon.models.huggingface.card import ModelCard
 from helicon.models.huggingface.classes import PROBLEM_TYPES, HeliconConfig, HeliconPreTrainedModel
-from helicon.models.huggingface.folder import CLASSES, save
+from helicon.models.huggingface.folder import CLASSES, CONFIG, load_pickled, save
 from helicon.models.parts.heads import Problem
 from helicon.models.parts.layout import Layout, NetworkName, Opened, Told
 from helicon.models.registry import BackboneConfig, layouts
@@ -78,7 +78,8 @@ def convert(
     the file. FinDNA: one of its two networks, a masked language model where it has that head.
 
     Args:
-        checkpoint: ConvNova's Lightning `.ckpt`, or the `.pt` of CARP or FinDNA.
+        checkpoint: ConvNova's Lightning `.ckpt`, the `.pt` of CARP or FinDNA, or the
+            `pytorch_model.bin` of a Helicon folder whose weights are pickled.
         out: the model folder to write.
         source: the code that the checkpoint comes from; if not given, the file tells.
         dilation: ConvNova: base of the dilation schedule (4 in the published runs).
@@ -96,8 +97,10 @@ def convert(
     """
     path = existing_file(checkpoint, "checkpoint")
     content = _read(path)
-    layout = _layout_of(path, content, source)
     told = Told(dilation, stacks, schedule, problem, network, group)
+    if _is_our_own(path, content):
+        return _rewritten(path, content, out, source, told)
+    layout = _layout_of(path, content, source)
     _refuse_options(path, layout, told)
     state = layout.tensors(path, content, told)
     names = {key: name for key in state if (name := layout.our_name(key)) is not None}
@@ -125,6 +128,32 @@ def convert(
         config=model.config.backbone_config,
         used=tuple(used),
         unused=unused,
+    )
+
+
+def _is_our_own(path: Path, content: Mapping[str, Any]) -> bool:
+    """Whether a file holds the weights of one of Helicon's own folders, pickled."""
+    named = any(str(key).startswith("backbone.") for key in content)
+    return named and (path.parent / CONFIG).exists()
+
+
+def _rewritten(
+    path: Path, content: Mapping[str, Any], out: str | Path, source: str | None, told: Told
+) -> ConversionReport:
+    """Write the model of a folder whose weights are pickled; nothing has to be told."""
+    given = [name for name, value in dataclasses.asdict(told).items() if value is not None]
+    if source is not None or given:
+        option = given[0] if given else "source"
+        raise InputError(f"{path}: its config.json tells everything; leave out --{option}")
+    state = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    model = load_pickled(path, state)
+    return ConversionReport(
+        folder=save(model, out, ModelCard(name=path.parent.name, base_model=path.name)),
+        source="helicon",
+        model_class=type(model).__name__,
+        config=model.config.backbone_config,
+        used=tuple(state),
+        unused=(),
     )
 
 

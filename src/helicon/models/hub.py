@@ -29,11 +29,13 @@ from helicon.models.huggingface.classes import (
 )
 from helicon.models.huggingface.folder import (
     CONFIG,
+    INDEX,
     WEIGHTS,
     load_folder,
     one_line,
-    read_config,
+    read_values,
     save,
+    shard_names,
 )
 from helicon.models.huggingface.tokenizer import dna_tokenizer
 from helicon.models.parts.heads import HeadKind, Pooling, Problem
@@ -160,8 +162,13 @@ def _fetched(name: str) -> Path:
     """The local folder of a Hugging Face id, fetched if it is not in the cache."""
     try:
         config = Path(hf_hub_download(name, CONFIG))
-        read_config(config.parent)
-        hf_hub_download(name, WEIGHTS)
+        read_values(config.parent)
+        try:
+            hf_hub_download(name, WEIGHTS)
+        except EntryNotFoundError:
+            hf_hub_download(name, INDEX)
+            for shard in shard_names(config.parent):
+                hf_hub_download(name, shard)
     except RepositoryNotFoundError as error:
         raise InputError(f"{name}: no such folder, nor public Hugging Face model") from error
     except LocalEntryNotFoundError as error:

@@ -168,6 +168,8 @@ def test_the_problem_is_inferred_where_it_was_never_said(folder: Path):
     logits = two(IDS, MASK).logits
     wanted = torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1]))
     torch.testing.assert_close(two(IDS, MASK, torch.tensor([0, 1])).loss, wanted)
+    assert two.config.problem == "single_label"  # said by its first loss, as in the library
+    two.config.problem_type = None
     labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     wanted = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
     torch.testing.assert_close(two(IDS, MASK, labels).loss, wanted)
@@ -252,10 +254,14 @@ def test_save_never_replaces_other_files(model: HeliconForMaskedLM, tmp_path: Pa
     assert (tmp_path / "thesis.tex").read_text() == "x"
 
 
-def test_bfloat16_weights_stay_bfloat16(model: HeliconForMaskedLM, tmp_path: Path):
-    again = load(save(model.bfloat16(), tmp_path / "x"))
-    assert again.dtype == torch.bfloat16
-    assert same(again, model)
+def test_bfloat16_weights_are_kept_in_the_file_and_read_as_float32(
+    model: HeliconForMaskedLM, tmp_path: Path
+):
+    folder = save(model.bfloat16(), tmp_path / "x")
+    assert {v.dtype for v in load_file(folder / "model.safetensors").values()} == {torch.bfloat16}
+    again = load(folder)
+    assert again.dtype == torch.float32
+    assert same(again, model.float())
 
 
 def test_the_tokenizer_travels_with_the_model(folder: Path):

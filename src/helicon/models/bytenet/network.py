@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from helicon.alphabet import PROTEIN
 from helicon.errors import InputError
 from helicon.models.bytenet.substitutions import ByteNetSubstitutions
-from helicon.models.parts.backbone import Backbone, Features, Mask, Tokens
+from helicon.models.parts.backbone import Backbone, Features, Mask, Tokens, keep
 from helicon.models.parts.layers import Conv, Pointwise, Sequence
 from helicon.models.parts.substitutions import Substitutions
 
@@ -162,11 +162,19 @@ class ByteNet(Backbone):
         """See `Backbone`. A layer is a block; the last normalisation comes after them all."""
         return len(self.blocks)
 
-    def forward(self, x: Tokens, mask: Mask | None = None, layer: int | None = None) -> Features:
+    def forward(
+        self,
+        x: Tokens,
+        mask: Mask | None = None,
+        layer: int | None = None,
+        layers: list[Features] | None = None,
+    ) -> Features:
         """See `Backbone`."""
         stream = self.embed(x)
+        keep(layers, stream)
         for block in self.blocks[:layer]:
             stream = block(stream, mask)
+            keep(layers, stream)
         return stream if layer is not None else self.norm(stream)
 
     def substitutions(self) -> Substitutions:

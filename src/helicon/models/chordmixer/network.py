@@ -44,7 +44,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from helicon.errors import InputError
-from helicon.models.parts.backbone import Backbone, Features, Mask, Tokens, one_hot
+from helicon.models.parts.backbone import Backbone, Features, Mask, Tokens, keep, one_hot
 from helicon.models.parts.blanks import made_up
 
 #: Position that every group of every position takes from, by place in its sequence.
@@ -161,15 +161,23 @@ class ChordMixer(Backbone):
         """See `Backbone`. A layer is `blocks` blocks; a last normalisation comes after them all."""
         return len(self.encoders)
 
-    def forward(self, x: Tokens, mask: Mask | None = None, layer: int | None = None) -> Features:
+    def forward(
+        self,
+        x: Tokens,
+        mask: Mask | None = None,
+        layer: int | None = None,
+        layers: list[Features] | None = None,
+    ) -> Features:
         """See `Backbone`."""
         length = x.shape[1]
         x, mask = made_up(x, mask, self.config.circle, self.alphabet)
         stream = self._embed(x)
         rotation = Rotation.of(self.config, stream, mask)
+        keep(layers, stream[:, :length])
         for blocks in self.encoders[:layer]:
             for block in blocks.children():
                 stream = block(stream, rotation)
+            keep(layers, stream[:, :length])
         stream = stream[:, :length]
         return stream if layer is not None else self.norm(stream)
 

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from helicon.alphabet import DNA
 from helicon.errors import InputError
 from helicon.models.convnova.substitutions import ConvNovaSubstitutions
-from helicon.models.parts.backbone import Backbone, Features, Mask, Tokens, one_hot
+from helicon.models.parts.backbone import Backbone, Features, Mask, Tokens, keep, one_hot
 from helicon.models.parts.layers import Conv, Pointwise, Sequence, conv
 from helicon.models.parts.substitutions import Substitutions
 
@@ -97,9 +97,13 @@ class ConvNovaConfig:
     @property
     def dilations(self) -> list[int]:
         """Dilation of every block, in order (section 3.2; see the module's docstring)."""
-        ones = 2 if self.schedule == "official" else 1
-        powers = [max(0, i - ones) for i in range(self.blocks)]
-        return [min(MAX_DILATION, self.dilation**p) for p in powers for _ in range(self.stacks)]
+        return [self.dilation_of(i) for i in range(self.blocks) for _ in range(self.stacks)]
+
+    def dilation_of(self, number: int) -> int:
+        """Dilation of a stack's block, counted from 0."""
+        power = max(0, number - (2 if self.schedule == "official" else 1))
+        most = MAX_DILATION.bit_length()  # from there on any power is above the cap
+        return min(MAX_DILATION, self.dilation ** min(power, most))
 
 
 class GatedBlock(nn.Module):
@@ -220,7 +224,13 @@ class ConvNova(Backbone):
         """See `Backbone`. A layer is a gated block; the output MLP comes after the last."""
         return len(self.blocks)
 
-    def forward(self, x: Tokens, mask: Mask | None = None, layer: int | None = None) -> Features:
+    def forward(
+        self,
+        x: Tokens,
+        mask: Mask | None = None,
+        layer: int | None = None,
+        layers: list[Features] | None = None,
+    ) -> Features:
         """See `Backbone`. Of a block, the first branch is given."""
         dtype = self.stem.weight.dtype
         if self.mask_letter is not None and not x.is_floating_point():
@@ -229,22 +239,33 @@ class ConvNova(Backbone):
         if mask is not None:
             letters = letters * mask.unsqueeze(-1)
         if not self.config.downsample or mask is None:
-            return self._run(letters, mask, layer)
+            return self._run(letters, mask, layer, layers)
         shift = _left_padding(mask)  # cells are counted from the first real position
-        return _roll(self._run(_roll(letters, shift), _roll(mask, shift), layer), -shift)
+        found = self._run(_roll(letters, shift), _roll(mask, shift), layer, layers)
+        if layers is not None:
+            layers[:] = [_roll(one, -shift) for one in layers]
+        return _roll(found, -shift)
 
     def substitutions(self) -> Substitutions:
         """See `Backbone`."""
         local = self.receptive_field is not None and not self.config.downsample
         return ConvNovaSubstitutions(self) if local else super().substitutions()
 
-    def _run(self, letters: Tensor, mask: Mask | None, layer: int | None) -> Features:
+    def _run(
+        self,
+        letters: Tensor,
+        mask: Mask | None,
+        layer: int | None,
+        layers: list[Features] | None,
+    ) -> Features:
         """Features (B, L, D) of one-hot rows (B, L, V) that are zero at padding."""
         a, b = self._stems(letters, mask)
         # Autocast rounds each convolution's output; sums of many blocks stay in full precision.
         a, b = a.to(letters.dtype), None if b is None else b.to(letters.dtype)
+        keep(layers, a)
         for block in self.blocks[:layer]:
             a, b = block(a, b, mask)
+            keep(layers, a)
         if layer is not None:
             return a
         a = a + self.mlp(a)
@@ -270,10 +291,11 @@ class ConvNova(Backbone):
 
 def _blocks(config: ConvNovaConfig) -> Iterator[GatedBlock]:
     """The blocks in order; the copies of a dilation in a stack start with equal weights."""
-    dilations = config.dilations
-    for first in range(0, len(dilations), config.stacks):
-        block = GatedBlock(config, dilations[first])
-        yield from [block, *(copy.deepcopy(block) for _ in range(config.stacks - 1))]
+    for number in range(config.blocks):
+        block = GatedBlock(config, config.dilation_of(number))
+        yield block
+        for _ in range(config.stacks - 1):
+            yield copy.deepcopy(block)
 
 
 def _reach_through_cells(config: ConvNovaConfig) -> int:

@@ -7,8 +7,9 @@ Helicon's folders with `from_pretrained`, without remote code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any, Literal, get_args, no_type_check
+from typing import Any, Literal, NamedTuple, get_args, no_type_check
 
 import torch
 from jaxtyping import Num, Shaped
@@ -104,6 +105,7 @@ class HeliconConfig(PreTrainedConfig):
     pair_separation: int = 6
 
     def __post_init__(self, **kwargs: Any) -> None:
+        _check_values(self)
         defaults = family(self.architecture).config
         if self.backbone is None:
             self.backbone = config_to_dict(defaults())
@@ -114,11 +116,21 @@ class HeliconConfig(PreTrainedConfig):
         if self.pool == "cls":
             check_cls(self.cls_tokens)
         super().__post_init__(**kwargs)
+        if self.problem_type is not None:
+            _one_of("problem_type", self.problem_type, list(PROBLEM_TYPES.values()))
         alphabet = ALPHABETS[self.backbone_config.alphabet]
         self.alphabet = alphabet.name
         self.vocab_size = len(alphabet.vocabulary)
         self.mask_token_id, self.pad_token_id = alphabet.mask_id, alphabet.pad_id
+        self._check_labels()
         self._check_weights()
+
+    def _check_labels(self) -> None:
+        names: dict[Any, Any] = self.id2label or {}
+        if sorted(names) != list(range(len(names))):
+            raise InputError(f"id2label: ids must be 0 to {len(names) - 1}, not {sorted(names)}")
+        if wrong := [name for name in names.values() if not isinstance(name, str)]:
+            raise InputError(f"id2label: {wrong[0]!r} is no name; write it in quotes")
 
     def _check_weights(self) -> None:
         if self.class_weights is None:
@@ -167,9 +179,52 @@ def check_cls(cls_tokens: int) -> None:
         )
 
 
+def _check_values(config: HeliconConfig) -> None:
+    """Refuse values of the wrong type or size; the library takes any."""
+    if not isinstance(config.architecture, str):
+        raise InputError(f"architecture must be a name, not {config.architecture!r}")
+    if not isinstance(config.backbone, dict | None):
+        raise InputError(f"backbone must be the network's settings, not {config.backbone!r}")
+    names = config.id2label
+    if not isinstance(names, dict | None) or not all(str(key).isdecimal() for key in names or {}):
+        raise InputError(f"id2label must name the outputs by their ids, not {names!r}")
+    least = {"cls_tokens": 0, "pair_width": 1, "pair_blocks": 1, "pair_separation": 1}
+    for key, lowest in least.items():
+        value = getattr(config, key)
+        if type(value) is not int or value < lowest:
+            raise InputError(f"{key} must be an integer of at least {lowest}, not {value!r}")
+    if not _is_number(config.head_dropout) or not 0 <= config.head_dropout < 1:
+        raise InputError(f"head_dropout must be in [0, 1), not {config.head_dropout!r}")
+    weights = config.class_weights
+    if weights is not None and not (
+        isinstance(weights, list | tuple) and all(_is_number(w) and w >= 0 for w in weights)
+    ):
+        raise InputError(f"class_weights must be finite numbers from 0 up, not {weights!r}")
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
 def _one_of(key: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         raise InputError(f"{key} must be {' or '.join(known)}, not {value!r}")
+
+
+class Asked(NamedTuple):
+    """What the library's tools may ask of any model beside its inputs; PEFT names all."""
+
+    output_hidden_states: bool | None = None
+    output_attentions: bool | None = None
+    inputs_embeds: Tensor | None = None
+
+
+class Read(NamedTuple):
+    """What a head reads: features, the mask of real positions, and what every layer made."""
+
+    features: Features
+    mask: Mask | None
+    layers: tuple[Features, ...] | None
 
 
 class HeliconPreTrainedModel(PreTrainedModel):
@@ -177,7 +232,8 @@ class HeliconPreTrainedModel(PreTrainedModel):
 
     `input_ids` are token ids `(B, L)`, or a soft one-hot `(B, L, V)` of floats over the letters.
     `attention_mask` `(B, L)`, of any number type, is non-zero at real positions; without it all
-    positions count as real, padding symbols too.
+    positions count as real, padding symbols too. `output_hidden_states` adds `hidden_states`, what
+    every layer made: from 0, what follows the stem, to the number of layers.
     """
 
     config_class = HeliconConfig
@@ -203,19 +259,55 @@ class HeliconPreTrainedModel(PreTrainedModel):
             reset()
 
     def features(
-        self, input_ids: Tokens, attention_mask: AttentionMask | None = None
+        self,
+        input_ids: Tokens,
+        attention_mask: AttentionMask | None = None,
+        layers: list[Features] | None = None,
     ) -> tuple[Features, Mask | None]:
-        """The backbone's output (B, L, D), and the mask of real positions as booleans."""
+        """The backbone's output (B, L, D), and the mask of real positions as booleans.
+
+        Args:
+            input_ids: see the class.
+            attention_mask: see the class.
+            layers: takes up what every layer made; see `Backbone.forward`.
+        """
         mask = None if attention_mask is None else attention_mask.bool()
-        return self.backbone(input_ids, mask), mask
+        return self.backbone(input_ids, mask, layers=layers), mask
+
+    def _read(self, inputs: Tokens | None, mask: AttentionMask | None, asked: Asked) -> Read:
+        """What the head reads, and with `output_hidden_states` what every layer made.
+
+        Raises:
+            InputError: something is asked for that these networks do not have.
+        """
+        if asked.inputs_embeds is not None or inputs is None:
+            raise InputError(
+                "inputs_embeds: these networks read letters; give token ids (B, L), or a soft "
+                "one-hot (B, L, V) of floats, as input_ids"
+            )
+        if asked.output_attentions:
+            raise InputError("output_attentions: these networks give none; leave it out")
+        wanted = asked.output_hidden_states
+        if wanted is None:
+            wanted = self.config.output_hidden_states
+        layers: list[Features] | None = [] if wanted else None
+        features, real = self.features(inputs, mask, layers)
+        return Read(features, real, None if layers is None else tuple(layers))
 
     def cls_features(
         self,
         input_ids: Tokens,
         attention_mask: AttentionMask | None = None,
         layer: int | None = None,
+        layers: list[Features] | None = None,
     ) -> Features:
         """The backbone's output (B, `cls_tokens`, D) at blank tokens put behind each sequence.
+
+        Args:
+            input_ids: see the class.
+            attention_mask: see the class.
+            layer: see `Backbone.forward`.
+            layers: takes up what every layer made there.
 
         Raises:
             InputError: the model was pretrained without such tokens.
@@ -224,12 +316,16 @@ class HeliconPreTrainedModel(PreTrainedModel):
         check_cls(count)
         mask = None if attention_mask is None else attention_mask.bool()
         longer, grown, columns = with_blanks(input_ids, mask, count, self.backbone.alphabet)
-        return at_blanks(self.backbone(longer, grown, layer), columns)
+        features = at_blanks(self.backbone(longer, grown, layer, layers), columns)
+        if layers is not None:
+            layers[:] = [at_blanks(one, columns) for one in layers]
+        return features
 
     def _task_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         problem, weights = self.config.problem, self.config.class_weights
         if problem is None:
             problem = _inferred_problem(labels, logits.shape[-1])
+            self.config.problem_type = PROBLEM_TYPES[problem]  # as the library's own models do
         return task_loss(
             logits,
             labels,
@@ -254,10 +350,17 @@ class HeliconModel(HeliconPreTrainedModel):
 
     @can_return_tuple
     def forward(
-        self, input_ids: Tokens, attention_mask: AttentionMask | None = None
+        self,
+        input_ids: Tokens | None = None,
+        attention_mask: AttentionMask | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        inputs_embeds: Tensor | None = None,
     ) -> BaseModelOutput:
         """Features (B, L, D) as `last_hidden_state`."""
-        return BaseModelOutput(last_hidden_state=self.features(input_ids, attention_mask)[0])
+        asked = Asked(output_hidden_states, output_attentions, inputs_embeds)
+        read = self._read(input_ids, attention_mask, asked)
+        return BaseModelOutput(last_hidden_state=read.features, hidden_states=read.layers)
 
 
 class HeliconForMaskedLM(HeliconPreTrainedModel):
@@ -271,14 +374,19 @@ class HeliconForMaskedLM(HeliconPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        input_ids: Tokens,
+        input_ids: Tokens | None = None,
         attention_mask: AttentionMask | None = None,
         labels: Num[Tensor, "batch length"] | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        inputs_embeds: Tensor | None = None,
     ) -> MaskedLMOutput:
         """Logits (B, L, V); with labels, letter ids (B, L) or -100, their mean cross-entropy."""
-        logits = self.lm_head(self.features(input_ids, attention_mask)[0])
+        asked = Asked(output_hidden_states, output_attentions, inputs_embeds)
+        read = self._read(input_ids, attention_mask, asked)
+        logits = self.lm_head(read.features)
         loss = None if labels is None else task_loss(logits, labels, "single_label")
-        return MaskedLMOutput(loss=loss, logits=logits)
+        return MaskedLMOutput(loss=loss, logits=logits, hidden_states=read.layers)
 
 
 class HeliconForSequenceClassification(HeliconPreTrainedModel):
@@ -296,24 +404,32 @@ class HeliconForSequenceClassification(HeliconPreTrainedModel):
         self.post_init()
 
     def features(
-        self, input_ids: Tokens, attention_mask: AttentionMask | None = None
+        self,
+        input_ids: Tokens,
+        attention_mask: AttentionMask | None = None,
+        layers: list[Features] | None = None,
     ) -> tuple[Features, Mask | None]:
         """What the head pools, and its mask: features of positions, or of CLS tokens (all real)."""
         if self.config.pool == "cls":
-            return self.cls_features(input_ids, attention_mask), None
-        return super().features(input_ids, attention_mask)
+            return self.cls_features(input_ids, attention_mask, layers=layers), None
+        return super().features(input_ids, attention_mask, layers)
 
     @can_return_tuple
     def forward(
         self,
-        input_ids: Tokens,
+        input_ids: Tokens | None = None,
         attention_mask: AttentionMask | None = None,
         labels: Num[Tensor, "batch ..."] | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        inputs_embeds: Tensor | None = None,
     ) -> SequenceClassifierOutput:
         """Logits (B, outputs); with labels, the loss (see `heads.task_loss`)."""
-        logits = self.classifier(*self.features(input_ids, attention_mask))
+        asked = Asked(output_hidden_states, output_attentions, inputs_embeds)
+        read = self._read(input_ids, attention_mask, asked)
+        logits = self.classifier(read.features, read.mask)
         loss = None if labels is None else self._task_loss(logits, labels)
-        return SequenceClassifierOutput(loss=loss, logits=logits)
+        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=read.layers)
 
 
 class HeliconForTokenClassification(HeliconPreTrainedModel):
@@ -332,15 +448,19 @@ class HeliconForTokenClassification(HeliconPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        input_ids: Tokens,
+        input_ids: Tokens | None = None,
         attention_mask: AttentionMask | None = None,
         labels: Num[Tensor, "batch length ..."] | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        inputs_embeds: Tensor | None = None,
     ) -> TokenClassifierOutput:
         """Logits (B, L, outputs); with labels, the loss over labelled real positions."""
-        features, mask = self.features(input_ids, attention_mask)
-        logits = self.classifier(features)
-        loss = None if labels is None else self._task_loss(logits, _visible(labels, mask))
-        return TokenClassifierOutput(loss=loss, logits=logits)
+        asked = Asked(output_hidden_states, output_attentions, inputs_embeds)
+        read = self._read(input_ids, attention_mask, asked)
+        logits = self.classifier(read.features)
+        loss = None if labels is None else self._task_loss(logits, _visible(labels, read.mask))
+        return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=read.layers)
 
 
 def _narrowed(value: str, literal: Any) -> Any:

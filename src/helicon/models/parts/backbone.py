@@ -74,7 +74,13 @@ class Backbone(nn.Module, ABC):
         """Number of layers, for `forward`'s `layer`."""
 
     @abstractmethod
-    def forward(self, x: Tokens, mask: Mask | None = None, layer: int | None = None) -> Features:
+    def forward(
+        self,
+        x: Tokens,
+        mask: Mask | None = None,
+        layer: int | None = None,
+        layers: list[Features] | None = None,
+    ) -> Features:
         """Run the network.
 
         Args:
@@ -82,6 +88,7 @@ class Backbone(nn.Module, ABC):
             mask: true at real positions, `(B, L)`; `None` where all are real.
             layer: stop after so many layers (0: after the stem) and give what they made; `None`
                 gives the network's output, which may pass through more than the last layer.
+            layers: a list that takes up what every layer of this pass made, from 0.
 
         Returns:
             Features `(B, L, D)`. Values at padded positions have no meaning.
@@ -122,6 +129,12 @@ class Backbone(nn.Module, ABC):
     def parameter_count(self) -> int:
         """Number of trained values."""
         return sum(p.numel() for p in self.parameters())
+
+
+def keep(layers: list[Features] | None, made: Features) -> None:
+    """Put what a layer made on the list of `Backbone.forward`, if it was asked for."""
+    if layers is not None:
+        layers.append(made)
 
 
 def one_hot(x: Tokens, letters: int, dtype: torch.dtype) -> Float[Tensor, "batch length letters"]:

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from helicon.errors import InputError
-from helicon.models.parts.backbone import Backbone, Features, Mask, Tokens, one_hot
+from helicon.models.parts.backbone import Backbone, Features, Mask, Tokens, keep, one_hot
 
 #: Base of the rotation's wavelengths, as published.
 ROTARY_BASE = 10_000.0
@@ -130,12 +130,20 @@ class Transformer(Backbone):
         """See `Backbone`. A layer is a block; the last normalisation comes after them all."""
         return len(self.blocks)
 
-    def forward(self, x: Tokens, mask: Mask | None = None, layer: int | None = None) -> Features:
+    def forward(
+        self,
+        x: Tokens,
+        mask: Mask | None = None,
+        layer: int | None = None,
+        layers: list[Features] | None = None,
+    ) -> Features:
         """See `Backbone`."""
         stream = self._embed(x)
         angles = rotations(x, mask, self.config.d_model // self.config.heads)
+        keep(layers, stream)
         for block in self.blocks[:layer]:
             stream = block(stream, angles, mask)
+            keep(layers, stream)
         return stream if layer is not None else self.norm(stream)
 
     def _embed(self, x: Tokens) -> Features:
