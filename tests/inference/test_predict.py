@@ -176,17 +176,46 @@ def test_features_are_measured_against_an_annotation(tmp_path, folders):
 
 
 @pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"feature": "exon"}, "feature: the model predicts CDS, not exon"),
+        ({"grammar": "free"}, "the model predicts forward, reverse, which are no types"),
+        ({"regions": "r.bed"}, "has no 'CDS' feature in the regions; nothing to compare"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(tmp_path, folders, options, words):
+    genome = write_genome(tmp_path / "g.fa", [900])
+    truth = tmp_path / "true.gff3"
+    rows = ("c0\tme\tCDS\t101\t400\t.\t+\t0\tID=a\n", "c0\tme\texon\t1\t9\t.\t+\t.\tID=b\n")
+    truth.write_text("".join(rows))
+    (tmp_path / "r.bed").write_text("c0\t500\t900\n")
+    if "regions" in options:
+        options = {"regions": tmp_path / "r.bed"}
+    with pytest.raises(InputError, match=words):
+        predict(folders["token"], genome, out=tmp_path / "p.gff3", annotation=truth, **options)
+    assert not (tmp_path / "p.gff3").exists()
+
+
+@pytest.mark.parametrize(
     ("model", "options", "words"),
     [
         ("language", {}, "is a language model.*helicon track.*helicon embed"),
         ("bare", {}, "has no head; fine-tune it first"),
         ("sequence", {"out": "p.csv"}, r"p\.csv must end in \.parquet, \.gff3 or \.bed"),
         ("sequence", {"out": "p.bed"}, "features need a model that gives one class to every base"),
-        ("sequence", {"grammar": "free"}, "grammar, transitions, annotation: are for features"),
+        ("sequence", {"grammar": "free"}, "grammar, transitions, circular.*: are for features"),
+        ("sequence", {"through_gaps": True}, "through_gaps.*: are for features"),
+        (
+            "token",
+            {"out": "p.gff3", "feature": "CDS"},
+            "feature: is what an annotation is compared",
+        ),
+        ("token", {"out": "p.gff3", "circular": ["c7"]}, "no sequence is named 'c7'"),
+        ("token", {"out": "p.bed", "circular": ["c0"], "grammar": "free"}, "for the grammar genes"),
         ("token", {"out": "p.gff3", "window": 20}, "window: must be longer than 28 letters"),
         ("token", {"out": "p.bed", "annotation": "a.gff3"}, r"must end in \.gff3 to be compared"),
         ("token", {"out": "p.gff3", "annotation": "no.gff3"}, r"no\.gff3: no such"),
-        ("sequence", {"annotation": "a.gff3"}, "annotation: are for features"),
+        ("sequence", {"annotation": "a.gff3"}, "annotation, feature: are for features"),
         ("token", {"out": "p.gff3", "on_error": "skip"}, "on_error: a genome is read whole"),
         ("token", {"out": "p.bed", "transitions": "no.toml"}, r"no\.toml: no such file of"),
         ("sequence", {"sequence": "none"}, "has no column 'none'"),

@@ -13,7 +13,7 @@ import pyarrow as pa
 from helicon.alphabet import DNA
 from helicon.data.annotation.gff import read_gff
 from helicon.data.genome.genome import Genome
-from helicon.data.genome.intervals import merged_regions
+from helicon.data.genome.intervals import Intervals, merged_regions
 from helicon.data.tables.store import OnError
 from helicon.errors import InputError
 from helicon.forward.memory import describe
@@ -21,7 +21,8 @@ from helicon.forward.network import Network
 from helicon.forward.pooling import in_pieces
 from helicon.forward.tiles import Tiling
 from helicon.inference.contacts import Choice, predict_contacts
-from helicon.inference.genes.genes import GenesJob, GrammarChoice
+from helicon.inference.genes.genes import GenesJob, GrammarChoice, circular_contigs
+from helicon.inference.genes.grammar import Grammar
 from helicon.inference.genes.segments import format_of
 from helicon.inference.genes.transitions import read_grammar
 from helicon.inference.jobs import keyed
@@ -30,7 +31,7 @@ from helicon.inference.jobs.inputs import Payload, Reading, say_skipped
 from helicon.inference.jobs.keyed import Outcome
 from helicon.inference.jobs.passes import Passes, Values
 from helicon.machine.precision import Precision
-from helicon.metrics.genes import score_gff
+from helicon.metrics.genes import score_genes, score_gff
 from helicon.metrics.scores import probabilities
 from helicon.metrics.targets import Target
 from helicon.models.parts.heads import Problem
@@ -45,8 +46,10 @@ def predict(
     both_strands: bool = False,
     grammar: GrammarChoice = "auto",
     transitions: Path | None = None,
+    circular: list[str] | None = None,
+    through_gaps: bool = False,
     annotation: Path | None = None,
-    feature: str = "CDS",
+    feature: str | None = None,
     pairs: float | None = None,
     threshold: float | None = None,
     sequence: str = "sequence",
@@ -76,9 +79,14 @@ def predict(
         both_strands: average what is predicted from both strands.
         grammar: of features: which classes may follow each other, and where.
         transitions: of features: file with the costs of changes from one class to another.
+        circular: of genes: names of contigs that are circles, whose genes may go across the origin;
+            `all` for every one.
+        through_gaps: of genes: let them run through runs of 10 `N` and more, at which they are cut
+            otherwise.
         annotation: of features: GFF3 or GTF file of what is true; the features found are measured
             against it, base by base, feature by feature and gene by gene.
-        feature: type of the features that are compared.
+        feature: type of the features that are compared; that of the model's if not given (`CDS` of
+            genes, `exon` of spliced ones).
         pairs: of contacts: the most probable pairs, so many for each residue of a protein. Where
             neither this nor a threshold is given, 2.
         threshold: of contacts: pairs that are at least so probable.
@@ -105,11 +113,11 @@ def predict(
     network = where.network(model)
     problem = _problem(network, model)
     if network.head_type == "pair":
-        given = (form, regions, transitions, annotation)
-        if any(one is not None for one in given) or both_strands or grammar != "auto":
+        given = (form, regions, transitions, annotation, feature, circular, through_gaps)
+        if any(given) or both_strands or grammar != "auto":
             raise InputError(
                 "this model predicts contacts of proteins: name a .parquet file, and leave out "
-                "regions, both_strands, grammar, transitions and annotation"
+                "regions, both_strands, and what is for features"
             )
         return predict_contacts(
             model, Path(data), network, out=out, choice=Choice.of(pairs, threshold),
@@ -127,11 +135,15 @@ def predict(
             compressed=out.suffix == ".gz", regions=None if regions is None else Path(regions),
             grammar=grammar, transitions=None if transitions is None else Path(transitions),
             both_strands=both_strands, window=window, overlap=overlap,
+            circular=tuple(circular or ()), through_gaps=through_gaps,
         )  # fmt: skip
+        if annotation is None and feature is not None:
+            raise InputError("feature: is what an annotation is compared by; name one, or leave it")
         return _features(network, genes, out, where, annotation, feature)
-    if grammar != "auto" or transitions is not None or annotation is not None:
+    if grammar != "auto" or any((transitions, annotation, feature, circular, through_gaps)):
         raise InputError(
-            "grammar, transitions, annotation: are for features; name a .gff3 or .bed file"
+            "grammar, transitions, circular, through_gaps, annotation, feature: are for features; "
+            "name a .gff3 or .bed file"
         )
     everywhere = network.head_type == "token"
     reading, source = Reading.of(
@@ -195,22 +207,60 @@ def _features(
     out: Path,
     where: Engine,
     annotation: Path | None,
-    feature: str,
+    feature: str | None,
 ) -> Outcome:
     """Decode a genome into features, and measure them if there is something to compare with."""
     genome = Genome.open(job.genome)
     stretches = merged_regions(job.regions, genome)
     # Wrong files are named now, not when all is computed.
-    read_grammar(network.labels, genome, grammar=job.grammar, transitions=job.transitions)
+    grammar = read_grammar(network.labels, genome, grammar=job.grammar, transitions=job.transitions)
+    if grammar.codons is None and (job.circular or job.through_gaps):
+        raise InputError("circular, through_gaps: are for the grammar genes; leave them out")
+    if job.circular and job.regions is not None:
+        raise InputError("circular: a circle is decoded whole; leave out regions")
+    circular_contigs(job.circular, genome)
     Tiling.of(network, 1, window=job.window, overlap=job.overlap)
+    compare = None
     if annotation is not None:
-        read_gff(annotation, genome, feature)
+        compare = _compared(grammar, annotation, feature, genome, stretches)
     describe(job.verb, network, int(stretches.lengths.sum()))
     done = run(job, out, where, network)
     scores = None
-    if annotation is not None:
-        scores = score_gff(annotation, out, genome, feature=feature, regions=job.regions)
+    if annotation is not None and compare is not None:
+        true, found = compare
+        scores = score_gff(
+            annotation, out, genome, feature=true, predicted_feature=found, regions=job.regions
+        )
     return Outcome(out, len(stretches), 0, done, scores)
+
+
+def _compared(
+    grammar: Grammar, annotation: Path, feature: str | None, genome: Genome, stretches: Intervals
+) -> tuple[str, str]:
+    """The type of features that an annotation is compared by, and the one that is predicted.
+
+    Raises:
+        InputError: nothing of the annotation can be compared with what the model predicts.
+    """
+    types = sorted({kind.type for kind in grammar.kinds if kind.written} - {"sequence_feature"})
+    if not types:
+        raise InputError(
+            f"annotation: the model predicts {', '.join(k.name for k in grammar.kinds)}, which are "
+            "no types of features; leave it out"
+        )
+    true = feature or types[0]
+    found = true
+    if true not in types:
+        # Spliced classes are written as exons, whether they were learned from exons or from CDS.
+        if types != ["exon"] or true != "CDS":
+            raise InputError(f"feature: the model predicts {', '.join(types)}, not {true}")
+        found = "exon"
+    rows = read_gff(annotation, genome, true).rows
+    if not score_genes(rows, rows, stretches).nucleotide.annotated:
+        raise InputError(
+            f"{annotation}: has no {true!r} feature in the regions; nothing to compare"
+        )
+    return true, found
 
 
 @dataclass(frozen=True)

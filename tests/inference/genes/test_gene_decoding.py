@@ -18,13 +18,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helicon.errors import InputError
+from helicon.inference.genes import decoding
 from helicon.inference.genes import segments as segments_module
 from helicon.inference.genes import viterbi as viterbi_module
 from helicon.inference.genes.codons import Codons
-from helicon.inference.genes.genes import decode
+from helicon.inference.genes.decoding import Stretch
 from helicon.inference.genes.grammar import free, genes, spliced
 from helicon.inference.genes.segments import find_segments
 from helicon.inference.genes.viterbi import viterbi
+
+
+def decode(found, grammar, genome, chrom, start):
+    (one,) = decoding.decode([Stretch.of(found, genome, chrom, start)], grammar)
+    return one
 
 
 def check_legal(found, genome, chrom=0):
@@ -237,7 +243,7 @@ def test_free_segments_are_runs(tmp_path_factory, seed, length, block):
     path, _ = viterbi(read, length, grammar.graph)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segments_module, "_BLOCK", block)
-        found = find_segments(path, read, grammar, genome, 0, 0)
+        found = find_segments(path, read, grammar, chrom=0, offset=0)
     again = np.zeros(length, int)
     for i in range(len(found)):
         part = slice(int(found.start[i]), int(found.end[i]))

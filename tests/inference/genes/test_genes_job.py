@@ -16,10 +16,10 @@ from helicon.data.genome.genome import Genome
 from helicon.data.genome.intervals import Intervals, merged_regions
 from helicon.errors import InputError
 from helicon.forward.network import Network
+from helicon.inference.genes.decoding import Stretch, decode
 from helicon.inference.genes.genes import (
     GenesJob,
     check_classes,
-    decode_stretches,
     log_probabilities,
 )
 from helicon.inference.genes.segments import segment_writer
@@ -69,12 +69,14 @@ def in_memory(job, path):
     genome = Genome.open(job.genome)
     grammar = read_grammar(job.labels, genome, grammar=job.grammar, transitions=job.transitions)
     where = merged_regions(job.regions, genome)
-    found = decode_stretches(
-        Network(lively_model()), genome, grammar, stretches=where, both_strands=job.both_strands
-    )
+    network = Network(lively_model())
     with segment_writer(path, job.form, grammar, genome) as writer:
-        for one in found:
-            writer.write(one)
+        for row in range(len(where)):
+            one = where.take(np.array([row]))
+            found = log_probabilities(network, genome, one, both_strands=job.both_strands)
+            stretch = Stretch.of(found, genome, int(one.chrom[0]), int(one.start[0]))
+            for segments in decode([stretch], grammar):
+                writer.write(segments)
     return path.read_text()
 
 

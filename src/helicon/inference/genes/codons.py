@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from helicon.alphabet import DNA, Ids
+from helicon.alphabet import DNA, SOFT_BIT, Ids
 from helicon.data.genome.genome import Genome
 from helicon.errors import InputError
 
@@ -83,7 +83,9 @@ class Codons:
             table[2 + row, _numbers(self.stops, reverse=reverse)] = 1
         return table
 
-    def codes(self, genome: Genome, chrom: int, start: int, end: int) -> Codes:
+    def codes(
+        self, genome: Genome, chrom: int, start: int, end: int, *, circular: bool = False
+    ) -> Codes:
         """Codes of the positions of a stretch, (end - start,).
 
         A codon with an `N`, or cut by the end of the chromosome, is neither start nor stop.
@@ -93,8 +95,11 @@ class Codons:
             chrom: index of the chromosome.
             start: first position, 0-based.
             end: behind the last; may lie beyond the chromosome.
+            circular: positions beyond an end of the chromosome are those at its other end.
         """
-        numbers = _codon_numbers(genome.fetch(chrom, start - _BEFORE, end + _BEHIND))
+        places = start - _BEFORE, end + _BEHIND
+        ids = _round(genome, chrom, *places) if circular else genome.fetch(chrom, *places)
+        numbers = _codon_numbers(ids)
         starts, r_starts, stops, r_stops = self._kinds[:, numbers]
         length = end - start
 
@@ -117,6 +122,12 @@ class Codons:
             + R_OVERLAP_1 * ((began > 0) & (reverse_one > 0))
             + R_OVERLAP_4 * reverse_overlap
         ).astype(np.uint16)
+
+
+def _round(genome: Genome, chrom: int, start: int, end: int) -> Ids:
+    """Bases of a circular chromosome from the first to before the last position."""
+    offset, size = int(genome.offsets[chrom]), int(genome.lengths[chrom])
+    return genome.bases[offset + np.arange(start, end) % size] & np.uint8(0xFF ^ SOFT_BIT)
 
 
 def field(codes: NDArray[np.integer], mask: int) -> NDArray[np.integer]:

@@ -1,21 +1,20 @@
 """Features from a model of positions: the best legal path through each chromosome, as GFF3 or BED.
 
-Workers compute log-probabilities of shards; when all are there, whole chromosomes are decoded, one
-at a time, however they were cut. Memory is a byte a base of the longest, and some blocks.
+Workers compute log-probabilities of shards; when all are there, whole chromosomes are decoded,
+however they were cut. Memory is a byte a base of the longest, and some blocks.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 
 from helicon.data.genome.genome import Genome
 from helicon.data.genome.intervals import Intervals, merged_regions
@@ -24,15 +23,9 @@ from helicon.errors import InputError
 from helicon.files import sha256
 from helicon.forward.network import Network
 from helicon.forward.tiles import outputs_over
-from helicon.inference.genes.grammar import Grammar
-from helicon.inference.genes.segments import (
-    SegmentFormat,
-    Segments,
-    find_segments,
-    segment_writer,
-)
+from helicon.inference.genes.decoding import LogProbabilities, Stretch, decode
+from helicon.inference.genes.segments import SegmentFormat, segment_writer
 from helicon.inference.genes.transitions import read_grammar
-from helicon.inference.genes.viterbi import Block, viterbi
 from helicon.inference.jobs.engine import Shard
 from helicon.inference.jobs.stretches import (
     Span,
@@ -42,7 +35,9 @@ from helicon.inference.jobs.stretches import (
 )
 
 GrammarChoice = Literal["auto", "free", "genes", "spliced"]
-LogProbabilities = NDArray[np.float32]
+
+#: Bases from which on the log-probabilities of a stretch are held in a file.
+LONG = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -56,6 +51,8 @@ class GenesJob:
         form: of the output.
         compressed: whether the output is gzip.
         regions: BED file of stretches, each decoded by itself; whole chromosomes if not given.
+        circular: names of contigs that are circles, or `all`.
+        through_gaps: see `decode`.
         grammar: see `transitions.read_grammar`.
         transitions: see there.
         both_strands: average the log-probabilities of the two strands.
@@ -69,6 +66,8 @@ class GenesJob:
     form: SegmentFormat
     compressed: bool = False
     regions: Path | None = None
+    circular: tuple[str, ...] = ()
+    through_gaps: bool = False
     grammar: GrammarChoice = "auto"
     transitions: Path | None = None
     both_strands: bool = False
@@ -82,6 +81,8 @@ class GenesJob:
         return {
             "genome": Genome.open(self.genome).sha256,
             "regions": None if self.regions is None else sha256(self.regions),
+            "circular": list(self.circular),
+            "through_gaps": self.through_gaps,
             "grammar": self.grammar,
             "transitions": None if self.transitions is None else sha256(self.transitions),
             "both_strands": self.both_strands,
@@ -118,24 +119,42 @@ class GenesJob:
         grammar = read_grammar(
             self.labels, genome, grammar=self.grammar, transitions=self.transitions
         )
-        pieces = placed(self.shards(), parts)
+        circular = circular_contigs(self.circular, genome)
         with segment_writer(
-            aside, self.form, grammar, genome, compressed=self.compressed
+            aside, self.form, grammar, genome, compressed=self.compressed, circular=circular
         ) as writer:
-            for stretch in self._stretches(genome):
-                with tempfile.TemporaryFile(dir=aside.parent) as file:
-                    found = self._spooled(pieces, stretch.end - stretch.start, file)
-                    chrom = genome.index(stretch.chrom)
-                    writer.write(decode(found, grammar, genome, chrom, stretch.start))
+            stretches = self._filled(placed(self.shards(), parts), genome, circular, aside.parent)
+            for found in decode(stretches, grammar, through_gaps=self.through_gaps):
+                writer.write(found)
 
-    def _spooled(
-        self, pieces: Iterator[tuple[int, int, pa.Table]], length: int, file: IO[bytes]
+    def _filled(
+        self,
+        pieces: Iterator[tuple[int, int, pa.Table]],
+        genome: Genome,
+        circular: set[int],
+        folder: Path,
+    ) -> Iterator[Stretch]:
+        """The stretches with their log-probabilities: of long ones in temporary files."""
+        places = self._stretches(genome)
+        for chrom, start, end in zip(
+            places.chrom.tolist(), places.start.tolist(), places.end.tolist(), strict=True
+        ):
+            shape = end - start, len(self.labels)
+            if shape[0] < LONG:
+                found = self._gathered(pieces, np.empty(shape, np.float32))
+            else:
+                # The file lives as long as its mapping.
+                with tempfile.TemporaryFile(dir=folder) as file:
+                    found = self._gathered(pieces, np.memmap(file, np.float32, "w+", shape=shape))
+            stretch = Stretch.of(found, genome, chrom, start)
+            yield replace(stretch, circular=chrom in circular)
+
+    def _gathered(
+        self, pieces: Iterator[tuple[int, int, pa.Table]], found: LogProbabilities
     ) -> LogProbabilities:
-        """The next log-probabilities (length, K), in a memory-mapped temporary file."""
-        shape = length, len(self.labels)
-        found: LogProbabilities = np.memmap(file, np.float32, "w+", shape=shape)
+        """The next log-probabilities, (length, K)."""
         at = 0
-        while at < length:
+        while at < len(found):
             _, _, table = next(pieces)
             for k, column in enumerate(table.columns):
                 found[at : at + len(table), k] = column.to_numpy()
@@ -189,59 +208,12 @@ def log_probabilities(
     return (whole.log_softmax(-1) if both_strands else whole).numpy()
 
 
-def decode(
-    found: LogProbabilities, grammar: Grammar, genome: Genome, chrom: int, start: int
-) -> Segments:
-    """The features of a stretch.
-
-    Memory is one byte a position for the path, beside what `viterbi` takes.
-
-    Args:
-        found: log-probabilities of the model's classes at its positions, (L, K), in memory or
-            memory-mapped.
-        grammar: which paths are legal.
-        genome: the sequence.
-        chrom: index of the chromosome.
-        start: first position of the stretch on it, 0-based.
+def circular_contigs(names: Sequence[str], genome: Genome) -> set[int]:
+    """Positions in the genome's names of the contigs that are named, or of `all`.
 
     Raises:
-        InputError: no path is possible.
+        InputError: the genome has no contig of a name.
     """
-
-    def read(first: int, end: int) -> Block:
-        codes = grammar.codes(genome, chrom, start + first, start + end)
-        block = Block(found[first:end][:, grammar.emits], codes)
-        let_go(found)
-        return block
-
-    end = start + len(found)
-    behind = int(grammar.codes(genome, chrom, end, end + 1)[0])
-    path, _ = viterbi(read, len(found), grammar.graph, behind=behind)
-    return find_segments(path, read, grammar, genome, chrom, start)
-
-
-def decode_stretches(
-    network: Network,
-    genome: Genome,
-    grammar: Grammar,
-    *,
-    stretches: Intervals | None = None,
-    both_strands: bool = False,
-) -> Iterator[Segments]:
-    """The features of stretches of a genome, without an engine: what fits in memory.
-
-    Args:
-        network: gives classes to positions.
-        genome: the sequence.
-        grammar: which paths are legal.
-        stretches: where, each decoded by itself; all chromosomes if not given.
-        both_strands: average the log-probabilities of the two strands.
-
-    Yields:
-        The features of each stretch.
-    """
-    places = merged_regions(None, genome) if stretches is None else stretches
-    for row, stretch in enumerate(places):
-        one = places.take(np.array([row]))
-        found = log_probabilities(network, genome, one, both_strands=both_strands)
-        yield decode(found, grammar, genome, genome.index(stretch.chrom), stretch.start)
+    if list(names) == ["all"] and "all" not in genome.names:
+        return set(range(len(genome.names)))
+    return {genome.index(name) for name in names}

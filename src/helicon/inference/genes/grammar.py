@@ -108,11 +108,13 @@ class Grammar:
     codons: Codons | None = None
     shortest: int = 1
 
-    def codes(self, genome: Genome, chrom: int, start: int, end: int) -> Codes:
+    def codes(
+        self, genome: Genome, chrom: int, start: int, end: int, *, circular: bool = False
+    ) -> Codes:
         """Codes of the positions of a stretch; see `Codons.codes`."""
         if self.codons is None:
             return np.zeros(end - start, dtype=np.uint16)
-        return self.codons.codes(genome, chrom, start, end)
+        return self.codons.codes(genome, chrom, start, end, circular=circular)
 
 
 def choose_grammar(labels: Sequence[str]) -> GrammarName:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -59,13 +59,25 @@ class Segments:
     def __len__(self) -> int:
         return len(self.start)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Segments]) -> Segments:
+        """The rows of some, one behind the other."""
+        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
     def take(self, rows: NDArray) -> Segments:
         """Keep the rows of an index array or a mask."""
         return Segments(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
 def find_segments(
-    path: States, read: Reader, grammar: Grammar, genome: Genome, chrom: int, offset: int
+    path: States,
+    read: Reader,
+    grammar: Grammar,
+    *,
+    chrom: int,
+    offset: int,
+    before: int = 0,
+    behind: int = 0,
 ) -> Segments:
     """Read the features off a path of states.
 
@@ -73,28 +85,29 @@ def find_segments(
         path: the state of every position of a stretch, (L,).
         read: gives scores and codes of positions of the stretch, as for `viterbi`.
         grammar: what the states stand for.
-        genome: the sequence.
         chrom: index of the chromosome.
         offset: first position of the stretch on it.
+        before: code of the first position.
+        behind: code of the position behind the last.
 
     Returns:
         The features in order; those shorter than the grammar's shortest are left out.
     """
     start, reach, probability = _runs(path, read, grammar)
-    behind = np.append(start[1:], len(path))
-    first, last = path[start].astype(np.intp), path[behind - 1].astype(np.intp)
+    end = np.append(start[1:], len(path))
+    first, last = path[start].astype(np.intp), path[end - 1].astype(np.intp)
     kind = grammar.kind[first]
     kinds = grammar.kinds
     strand = np.array([*(k.strand for k in kinds), "."])[kind]
     inside = np.array([*(k.inside for k in kinds), False])[kind]
     frame = np.where(strand == "-", grammar.frame[last], grammar.frame[first])
-    cut_left, cut_right = _cuts(grammar, strand, inside, first[0], last[-1], genome, chrom,
-                                offset, offset + len(path))  # fmt: skip
+    outer = (first[0], before), (last[-1], behind)
+    cut_left, cut_right = _cuts(grammar, strand, inside, *outer)
     joined = np.append(False, inside[1:] & inside[:-1] & (strand[1:] == strand[:-1]))
     found = Segments(
         chrom=np.full(len(start), chrom),
         start=offset + start + np.minimum(reach, 0),
-        end=offset + behind + np.append(np.maximum(reach[1:], 0), 0),
+        end=offset + end + np.append(np.maximum(reach[1:], 0), 0),
         kind=kind,
         gene=np.cumsum(~joined) - 1,
         phase=np.where(frame >= 0, -frame % 3, -1),
@@ -146,16 +159,21 @@ def _looked_up(table: NDArray, step: tuple[NDArray, NDArray, NDArray]) -> NDArra
 
 
 def _cuts(
-    grammar: Grammar, strand: NDArray, inside: NDArray[np.bool_], first: int, last: int,
-    genome: Genome, chrom: int, start: int, end: int,
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:  # fmt: skip
-    """Whether the features at the two ends of a stretch go on beyond them."""
+    grammar: Grammar,
+    strand: NDArray,
+    inside: NDArray[np.bool_],
+    first: tuple[int, int],
+    last: tuple[int, int],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether the features at the two ends of a stretch go on beyond them.
+
+    Of the ends their states are given, and the codes there and behind.
+    """
     left, right = np.zeros(len(strand), dtype=bool), np.zeros(len(strand), dtype=bool)
     left[0], right[-1] = inside[0], inside[-1]
     if grammar.codons is not None:
         # A gene is whole where its outermost codon is that of its end.
-        frames = grammar.frame[first], grammar.frame[last]
-        before, behind = (int(grammar.codes(genome, chrom, p, p + 1)[0]) for p in (start, end))
+        frames, (before, behind) = grammar.frame[[first[0], last[0]]], (first[1], last[1])
         whole_left = {"+": (0, bits.START), "-": (2, bits.R_STOP)}
         whole_right = {"+": (2, bits.AFTER_STOP), "-": (0, bits.AFTER_R_START)}
         if strand[0] != ".":
@@ -186,7 +204,13 @@ class SegmentWriter(Protocol):
 
 @contextmanager
 def segment_writer(
-    path: Path, form: SegmentFormat, grammar: Grammar, genome: Genome, *, compressed: bool = False
+    path: Path,
+    form: SegmentFormat,
+    grammar: Grammar,
+    genome: Genome,
+    *,
+    compressed: bool = False,
+    circular: Collection[int] = (),
 ) -> Iterator[SegmentWriter]:
     """Open a file of features.
 
@@ -196,26 +220,34 @@ def segment_writer(
         grammar: what the features' kinds are.
         genome: where they lie.
         compressed: whether to write gzip.
+        circular: positions in the genome's names of circular sequences.
     """
     with path.open("wb") as raw:
         packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if compressed else raw
         with io.TextIOWrapper(cast(IO[bytes], packed), encoding="utf-8", newline="\n") as handle:
-            yield (Gff3Writer if form == "gff3" else BedWriter)(handle, grammar, genome)
+            yield (Gff3Writer if form == "gff3" else BedWriter)(handle, grammar, genome, circular)
 
 
 class Gff3Writer:
     """Writes GFF3: one row a feature; for spliced genes rows of gene, mRNA and exons.
 
-    The score and the attribute `probability` are the mean probability of the class.
+    The score and the attribute `probability` are the mean probability of the class. A feature
+    across the origin of a circular sequence has an end greater than the length.
     """
 
-    def __init__(self, handle: IO[str], grammar: Grammar, genome: Genome):
+    def __init__(
+        self, handle: IO[str], grammar: Grammar, genome: Genome, circular: Collection[int] = ()
+    ):
         self.handle, self.kinds = handle, grammar.kinds
         self.names = [quote(name, safe=_PLAIN) for name in genome.names]
         self.count = 0
         handle.write("##gff-version 3\n")
         for name, length in zip(self.names, genome.lengths.tolist(), strict=True):
             handle.write(f"##sequence-region {name} 1 {length}\n")
+        for chrom in sorted(circular):
+            name, length = self.names[chrom], genome.lengths[chrom]
+            notes = f"ID={quote(genome.names[chrom], safe=_PLAIN_VALUE)};Is_circular=true"
+            handle.write(f"{name}\thelicon\tregion\t1\t{length}\t.\t+\t.\t{notes}\n")
 
     def write(self, segments: Segments) -> None:
         """Write the features of a stretch."""
@@ -259,11 +291,16 @@ class Gff3Writer:
 class BedWriter:
     """Writes BED of six columns; of twelve for spliced genes, whose blocks are the exons.
 
-    The score is 1,000 times the mean probability of the class.
+    The score is 1,000 times the mean probability of the class. A feature across the origin of a
+    circular sequence is two rows of one name.
     """
 
-    def __init__(self, handle: IO[str], grammar: Grammar, genome: Genome):
-        self.handle, self.kinds, self.names = handle, grammar.kinds, genome.names
+    def __init__(
+        self, handle: IO[str], grammar: Grammar, genome: Genome, circular: Collection[int] = ()
+    ):
+        self.handle, self.kinds, self.lengths = handle, grammar.kinds, genome.lengths
+        # A line that begins with # is a comment.
+        self.names = [re.sub("^#", "%23", name) for name in genome.names]
         self.count = 0
 
     def write(self, segments: Segments) -> None:
@@ -277,6 +314,11 @@ class BedWriter:
             start, end = int(segments.start[rows[0]]), int(segments.end[rows[-1]])
             score = round(1000 * _mean(segments, rows))
             chrom = self.names[int(segments.chrom[rows[0]])]
+            size = int(self.lengths[segments.chrom[rows[0]]])
+            if end > size:
+                columns = [chrom, 0, end - size, name, score, kind.strand]
+                self.handle.write("\t".join(map(str, columns)) + "\n")
+                end = size
             columns = [chrom, start, end, name, score, kind.strand]
             if kind.inside:
                 sizes = [int(segments.end[row] - segments.start[row]) for row in rows]
