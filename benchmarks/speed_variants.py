@@ -30,8 +30,8 @@ from helicon.forward.memory import letters_at_once
 from helicon.forward.network import Network
 from helicon.inference.variants.haplotypes import Batch
 from helicon.inference.variants.job import VariantsJob
-from helicon.inference.variants.scores import Scoring
-from helicon.inference.variants.substitutions import Substitutions
+from helicon.inference.variants.scoring import Scoring
+from helicon.inference.variants.substitutions import WIDEST
 from helicon.inference.variants.views import Reach
 from helicon.models.convnova.network import ConvNovaConfig
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, with_head
@@ -63,7 +63,7 @@ def build(score: str, device: str) -> Network:
 
 def job_for(network: Network, score: str, step: int) -> VariantsJob:
     scoring = Scoring.of(
-        network, [score], both_strands=False, window=None, window_step=step, mask_every=10
+        network, [score], both_strands=False, window=None, window_step=step, mask_every=None
     )
     folder = find()
     return VariantsJob(
@@ -118,7 +118,7 @@ def measure(score: str, step: int, batches: int, device: str, memory: float) -> 
         "window_step": step,
         "records": survey.records,
         "alleles": survey.scored,
-        "substitutions": sum(Substitutions.can(edit) for edit in edits),
+        "substitutions": sum(len(edit.ref) == len(edit.alt) <= WIDEST for edit in edits),
         "batches": len(chosen),
         "seconds_an_allele": ours,
         "seconds_an_allele_naive": theirs,
@@ -140,11 +140,11 @@ def timed_writing(
     job: VariantsJob, shards: list[Any], parts: dict[int, pa.Table], device: torch.device
 ) -> float:
     """Seconds to write all records; batches that were not scored get another's numbers."""
-    numbers = np.concatenate([part[job.columns[0]].to_numpy() for part in parts.values()])
+    numbers = np.concatenate([part[job.columns[0].name].to_numpy() for part in parts.values()])
 
     def filled(i: int) -> pa.Table:
         rows = len(shards[i].payload.alleles)
-        made = {name: np.resize(numbers, rows) for name in job.columns}
+        made = {name: np.resize(numbers, rows) for name in (column.name for column in job.columns)}
         return pa.table({"note": [a.note for a in shards[i].payload.alleles]} | made)
 
     tables = [parts.get(i) or filled(i) for i in range(len(shards))]
@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two batches of `llr`: a rehearsal")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    others = [] if given.quick else [("pseudo-likelihood", 1), ("embedding", 1)]
+    others = [] if given.quick else [("pseudo-likelihood", 1), ("euclidean", 1)]
     others += [] if given.quick else [("head", 1), ("head", 128)]
     batches = 2 if given.quick else given.batches
     asked = [("llr", 1, batches), *((score, step, 5) for score, step in others)]

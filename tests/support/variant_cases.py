@@ -9,7 +9,7 @@ from helicon.alphabet import DNA
 from helicon.data.genome.genome import Genome
 from helicon.forward.network import Network
 from helicon.inference.variants.alleles import Edit
-from helicon.inference.variants.scores import Scoring
+from helicon.inference.variants.scoring import Scoring
 
 REAL = 4
 
@@ -37,6 +37,17 @@ def apply(letters: np.ndarray, edits: Sequence[Edit]) -> np.ndarray:
     return letters
 
 
+def leftmost(ref: np.ndarray, alt: np.ndarray) -> tuple[int, int]:
+    """The stretch of `ref` that differs from `alt`, as far to the left as it can be."""
+    same, most = 0, min(len(ref), len(alt))
+    while same < most and ref[-1 - same] == alt[-1 - same]:
+        same += 1
+    first, most = 0, most - same
+    while first < most and ref[first] == alt[first]:
+        first += 1
+    return first, len(ref) - same
+
+
 class Naive:
     """Two full forward passes for every score, of sequences cut by hand."""
 
@@ -47,10 +58,16 @@ class Naive:
         length = int(self.genome.lengths[own.chrom])
         whole = self.genome.fetch(own.chrom, 0, length)
         shift = sum(len(e.alt) - len(e.ref) for e in background if e.end <= own.start)
+        ref, alt = apply(whole, background), apply(whole, [*background, own])
+        first, last = leftmost(ref, alt) if not own.ref or not own.alt else (
+            own.start + shift, own.end + shift
+        )  # fmt: skip
         cut = []
-        for edits, letters in ((background, own.ref), ([*background, own], own.alt)):
-            first = own.start + shift
-            one = apply(whole, edits), self._places(length, edits), first, first + len(letters)
+        for letters in (ref, alt):
+            end = last + len(letters) - len(ref)
+            place = np.arange(len(letters)) - shift
+            place[end:] -= end - last
+            one = letters, place, first, end
             cut.append(one if self.scoring.window is None else self._window(one, shift))
         return self._scores(*cut)
 
@@ -63,18 +80,11 @@ class Naive:
         part = slice(start, start + size)
         return letters[part], place[part], first - start, last - start
 
-    def _places(self, length, edits):
-        parts, start = [], 0
-        for one in sorted(edits, key=lambda e: (e.start, e.end)):
-            parts += [np.arange(start, one.start), one.start + np.arange(len(one.alt))]
-            start = one.end
-        return np.concatenate([*parts, np.arange(start, length)])
-
     def _scores(self, ref, alt):
         sides = [self._side(ref, alt, reverse) for reverse in self.scoring.strands]
         mean = {name: sum(side[name] for side in sides) / len(sides) for name in sides[0]}
         a, b = mean.pop("vectors")
-        found = {"embedding": np.linalg.norm(b - a)}
+        found = {"euclidean": np.linalg.norm(b - a)}
         found["cosine"] = 1 - (a @ b) / np.linalg.norm(a) / np.linalg.norm(b)
         if "changes" in mean:
             changes = mean.pop("changes")

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from small_networks import CONFIG, language_model, sequence_model, token_model, write_genome
-from variant_cases import Naive, apply, edit, substitution
+from variant_cases import Naive, apply, edit, leftmost, substitution
 
 from helicon.alphabet import DNA
 from helicon.data.genome.genome import Genome
@@ -15,12 +15,13 @@ from helicon.errors import InputError
 from helicon.forward.network import Network
 from helicon.inference.variants.alleles import Edit
 from helicon.inference.variants.pairs import Pairs
-from helicon.inference.variants.scores import Scoring
+from helicon.inference.variants.scores.likelihoods import LLR
+from helicon.inference.variants.scoring import Scoring
 from helicon.inference.variants.substitutions import Substitutions
 from helicon.inference.variants.views import Reach, _free
 
-LANGUAGE = ("llr", "pseudo-likelihood", "embedding", "cosine")
-HEAD = ("head", "embedding", "cosine")
+LANGUAGE = ("llr", "pseudo-likelihood", "euclidean", "cosine")
+HEAD = ("head", "euclidean", "cosine")
 #: Sees the whole sequence.
 GLOBAL = replace(CONFIG, branch="reverse_complement", blocks=2)
 MODELS = {
@@ -44,7 +45,8 @@ def genome(random_genome):
 
 def scoring(network, **options):
     scores = LANGUAGE if network.head_type == "language" else HEAD
-    given = {"both_strands": True, "window": None, "window_step": 1, "mask_every": 4} | options
+    every = 4 if network.head_type == "language" else None
+    given = {"both_strands": True, "window": None, "window_step": 1, "mask_every": every} | options
     return Scoring.of(network, scores, **given)
 
 
@@ -60,7 +62,7 @@ def check(network, genome, edits, wanted=None, backgrounds=None, given=None):
     background = None if given is None else [given[i] for i in range(len(edits))]
     found = Pairs(network, genome, wanted).score(edits, background)
     np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
-    easy = [i for i, e in enumerate(edits) if Substitutions.can(e)]
+    easy = [i for i, e in enumerate(edits) if Substitutions(network, genome, wanted).can(e)]
     if easy and backgrounds is None:
         found = Substitutions(network, genome, wanted).score([edits[i] for i in easy])
         np.testing.assert_allclose(found, np.array(expected)[easy], atol=1e-5, rtol=1e-5)
@@ -68,7 +70,7 @@ def check(network, genome, edits, wanted=None, backgrounds=None, given=None):
 
 
 def columns(scores, wanted):
-    return np.concatenate([np.ravel(scores[name]) for name in wanted.scores])
+    return np.concatenate([np.ravel(scores[score.name]) for score in wanted.scores])
 
 
 def substitutions(genome):
@@ -139,7 +141,7 @@ def test_likelihoods_go_the_right_way(networks, genome):
     ids[0, 150] = DNA.mask_id
     expected = network.logits(ids)[0, 150]
     wanted = scoring(network, both_strands=False)
-    found = Substitutions(network, genome, replace(wanted, scores=("llr",))).score([one])
+    found = Substitutions(network, genome, replace(wanted, scores=(LLR,))).score([one])
     assert found[0, 0] == pytest.approx(expected[one.alt[0]] - expected[one.ref[0]], abs=1e-5)
 
 
@@ -200,6 +202,7 @@ def test_views_hold_the_edited_chromosome(tmp_path_factory, others, start, width
     folder = tmp_path_factory.mktemp("g")
     genome = Genome.open(write_genome(folder / "g.fa", [60], 1), cache=folder)
     own = edit(genome, 0, start, min(width, 60 - start), alt)
+    assume(own.ref != own.alt)
     background = sorted(
         (edit(genome, 0, at, min(size, 60 - at), letters) for at, size, letters in others),
         key=lambda e: (e.start, e.end),
@@ -208,6 +211,8 @@ def test_views_hold_the_edited_chromosome(tmp_path_factory, others, start, width
     free = _free(own, background, 0, 60)
     chromosome = genome.fetch(0, 0, 60)
     at = own.start + sum(len(e.alt) - len(e.ref) for e in free if e.end <= own.start)
+    if not own.ref or not own.alt:
+        at = leftmost(apply(chromosome, free), apply(chromosome, [*free, own]))[0]
     for view, edits, letters in ((pair.ref, free, own.ref), (pair.alt, [*free, own], own.alt)):
         whole = apply(chromosome, edits)
         start, last = at - view.first, at + len(letters)
@@ -227,7 +232,7 @@ def test_views_hold_the_edited_chromosome(tmp_path_factory, others, start, width
     ("name", "scores", "options", "words"),
     [
         ("language", ["head"], {}, "a language model has no 'head'; choose llr, pseudo"),
-        ("sequence", ["llr"], {}, "a head for sequences has no 'llr'; choose embedding"),
+        ("sequence", ["llr"], {}, "a head for sequences has no 'llr'; choose head, euclidean"),
         ("token", ["pseudo-likelihood"], {}, "a head for positions has no"),
         ("language", ["best"], {}, "score: 'best' is not known; choose llr"),
         ("language", None, {"window": 7}, "window: must be at least 8"),
@@ -237,31 +242,34 @@ def test_views_hold_the_edited_chromosome(tmp_path_factory, others, start, width
             {"window_step": 300},
             "window-step: must be from 1 to a quarter of the window",
         ),
+        ("language", None, {"window_step": 4}, "window-step: is of use with windows only"),
         ("language", None, {"mask_every": 1}, "mask-every: must be at least 2"),
+        ("token", None, {"mask_every": 5}, "mask-every: is of no use for head; leave it out"),
+        ("language", ["cosine", "euclidean"], {"mask_every": 5}, "no use for cosine, euclidean"),
     ],
 )
 def test_what_a_model_cannot_give(networks, name, scores, options, words):
-    given = {"both_strands": True, "window": None, "window_step": 1, "mask_every": 4} | options
+    given = {"both_strands": True, "window": None, "window_step": 1, "mask_every": None} | options
     with pytest.raises(InputError, match=words) as caught:
         Scoring.of(networks[name], scores, **given)
     assert "\n" not in str(caught.value)
 
 
 def test_defaults(networks):
-    options = {"both_strands": True, "window": None, "window_step": 1, "mask_every": 10}
+    options = {"both_strands": True, "window": None, "window_step": 1, "mask_every": None}
     chosen = {name: Scoring.of(network, None, **options) for name, network in networks.items()}
-    assert {name: one.scores for name, one in chosen.items()} == {
-        "language": ("llr",), "token": ("head",), "sequence": ("head",),
-        "global": ("llr",), "cells": ("llr",),
+    assert {name: one.scores[0].name for name, one in chosen.items()} == {
+        "language": "llr", "token": "head", "sequence": "head", "global": "llr", "cells": "llr",
     }  # fmt: skip
     assert {name: one.window for name, one in chosen.items()} == {
         "language": None, "token": None, "sequence": 1024, "global": 1024, "cells": 1024,
     }  # fmt: skip
-    names = chosen["token"].columns(networks["token"])
+    names = [column.name for column in chosen["token"].columns(networks["token"])]
     assert names == ["head:intergenic", "head:forward", "head:reverse"]
 
 
-def test_edits_are_small(genome):
-    assert Substitutions.can(substitution(genome, 0, 5, (1, 1)))
-    assert not Substitutions.can(Edit(0, 5, b"\0", b""))
-    assert not Substitutions.can(substitution(genome, 0, 5, (1,) * 33))
+def test_edits_are_small(networks, genome):
+    way = Substitutions(networks["language"], genome, scoring(networks["language"]))
+    assert way.can(substitution(genome, 0, 5, (1, 1)))
+    assert not way.can(Edit(0, 5, b"\0", b""))
+    assert not way.can(substitution(genome, 0, 5, (1,) * 33))

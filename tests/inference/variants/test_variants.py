@@ -19,7 +19,7 @@ from helicon.alphabet import DNA
 from helicon.errors import InputError
 from helicon.forward.network import Network
 from helicon.inference.variants import job as variant_job
-from helicon.inference.variants.scores import Scoring
+from helicon.inference.variants.scoring import Scoring
 from helicon.inference.variants.variants import variants
 
 HERE = Path(__file__).parents[2] / "support"
@@ -205,7 +205,7 @@ def test_annotated_again(case, genome, folders, tmp_path):
 def test_parquet(case, genome, folders):
     rows = [row(genome, 0, 5), row(genome, 0, 30, "<DEL>,T" if letters(genome, 0, 29, 30) != "T"
                                    else "<DEL>,G")]  # fmt: skip
-    scores = ["llr", "embedding", "cosine", "pseudo-likelihood"]
+    scores = ["llr", "euclidean", "cosine", "pseudo-likelihood"]
     _, out = case(rows, out="out.parquet", score=scores)
     table = pq.read_table(out)
     assert table.column_names == ["CHROM", "POS", "ID", "REF", "ALT", *scores, "note"]
@@ -215,7 +215,7 @@ def test_parquet(case, genome, folders):
     np.testing.assert_allclose([table[name][0].as_py() for name in scores], expected, atol=1e-5)
     assert np.isnan(table["llr"][1].as_py())
     metadata = table.schema.metadata
-    assert metadata[b"scores"] == b"llr,embedding,cosine,pseudo-likelihood"
+    assert metadata[b"scores"] == b"llr,euclidean,cosine,pseudo-likelihood"
 
 
 def test_heads(case, genome, folders):
@@ -228,7 +228,7 @@ def test_heads(case, genome, folders):
     network = Network.open(folders["sequence"])
     way = Naive(
         network, genome,
-        Scoring.of(network, ["head"], both_strands=True, window=80, window_step=1, mask_every=10),
+        Scoring.of(network, ["head"], both_strands=True, window=80, window_step=1, mask_every=None),
     )  # fmt: skip
     for text, value in zip(
         infos(out)[0].values(), way.score(substitution(genome, 0, 99))["head"], strict=True
@@ -450,9 +450,10 @@ def test_genotypes_stay_at_home(genome, folders, tmp_path):
     path.write_text(f"{META}{HEAD}\tFORMAT\t{samples}\n{rows}\n")
     network = Network.open(folders["language"])
     given = {"both_strands": True, "window": None, "window_step": 1, "mask_every": 10}
+    scoring = Scoring.of(network, None, **given)
     job = variant_job.VariantsJob(
-        folders["language"], path, genome.path, "vcf", Scoring.of(network, None, **given),
-        ("llr",), network.digest, 56,
+        folders["language"], path, genome.path, "vcf", scoring, tuple(scoring.columns(network)),
+        network.digest, 56,
     )  # fmt: skip
     (shard,) = job.shards()
     assert shard.size == 100 and len(pickle.dumps(shard.payload)) < 20_000

@@ -19,7 +19,7 @@ NOTES = {
     "overlapped": "a deletion of another record covers the position",
     "same_as_reference": "the allele equals REF",
     "unknown_base": "REF, ALT or the genome has N among the bases that differ",
-    "too_long": "REF or ALT is too long",
+    "too_long": "more bases come or go than are scored",
     "unknown_chromosome": "the genome has no such chromosome",
     "beyond_chromosome": "REF lies beyond the ends of the chromosome",
     "reference_mismatch": "REF differs from the genome",
@@ -128,14 +128,13 @@ class Resolver:
 
     def _allele(self, chrom: int, start: int, ref: str, alt: str, here: bytes) -> Allele:
         """An allele of a record whose REF is right; `here` are the genome's letters there."""
-        if len(ref) != 1 or alt not in ("A", "C", "G", "T"):
-            if note := _NO_BASES.get(classify(ref, alt)):
-                return Allele(note)
-            if max(len(ref), len(alt)) > self.longest:
-                return Allele("too_long")
+        if note := _NO_BASES.get(classify(ref, alt)):
+            return Allele(note)
         left, old, new = trim(ref, alt)
         if not old and not new:
             return Allele("same_as_reference")
+        if max(len(old), len(new)) > self.longest:
+            return Allele("too_long")
         edit = Edit(chrom, start + left, _ids(old), _ids(new))
         stand = here[left : left + len(old)]
         if _UNKNOWN in edit.ref or _UNKNOWN in edit.alt or _UNKNOWN in stand:

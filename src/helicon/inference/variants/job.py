@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,7 @@ from helicon.inference.jobs.engine import Shard, write_parquet
 from helicon.inference.variants.alleles import NOTES, Allele, OnMismatch, Resolver
 from helicon.inference.variants.haplotypes import Batch, Sample, backgrounds, with_context
 from helicon.inference.variants.pairs import Pairs
-from helicon.inference.variants.scores import Scoring
+from helicon.inference.variants.scoring import Column, Scoring
 from helicon.inference.variants.substitutions import Substitutions
 
 VcfFormat = Literal["vcf", "vcf.gz", "parquet"]
@@ -40,13 +40,6 @@ _KEYS = [
     ("CHROM", pa.string()), ("POS", pa.int64()), ("ID", pa.string()), ("REF", pa.string()),
     ("ALT", pa.string()),
 ]  # fmt: skip
-_DESCRIPTIONS = {
-    "llr": "log-likelihood ratio of ALT to REF (natural logarithm)",
-    "pseudo-likelihood": "change of the pseudo-log-likelihood from REF to ALT",
-    "embedding": "distance between the mean features with REF and with ALT",
-    "cosine": "cosine distance between the mean features with REF and with ALT",
-    "head": "change from REF to ALT of the model's output",
-}
 
 
 @dataclass
@@ -109,7 +102,7 @@ class VariantsJob:
         reference: FASTA file.
         form: of the output.
         scoring: what is asked of the model.
-        columns: names of the scores.
+        columns: the numbers of the scores.
         digest: of the model.
         distance: bases between variants of a haplotype that see each other at most.
         haplotypes: whether to score on the haplotypes of a sample.
@@ -124,7 +117,7 @@ class VariantsJob:
     reference: Path
     form: VcfFormat
     scoring: Scoring
-    columns: tuple[str, ...]
+    columns: tuple[Column, ...]
     digest: str
     distance: int
     haplotypes: bool = False
@@ -139,7 +132,7 @@ class VariantsJob:
         """All that decides the output."""
         names = ("form", "haplotypes", "sample", "on_mismatch", "on_error")
         return {name: getattr(self, name) for name in names} | {
-            "scoring": asdict(self.scoring),
+            "scoring": self.scoring.as_dict(),
             "vcf": sha256(self.vcf),
             "reference": Genome.open(self.reference).sha256,
         }
@@ -227,8 +220,12 @@ class VariantsJob:
     def _table(self, batch: Batch, scores: np.ndarray) -> pa.Table:
         whole = np.full((len(batch.alleles), len(self.columns)), np.nan, np.float32)
         whole[[allele.edit is not None for allele in batch.alleles]] = scores
-        columns = dict(zip(self.columns, whole.T, strict=True))
+        columns = dict(zip(self._names, whole.T, strict=True))
         return pa.table({_NOTE: [allele.note for allele in batch.alleles]} | columns)
+
+    @property
+    def _names(self) -> list[str]:
+        return [column.name for column in self.columns]
 
     # ------------------------------------------------------------ the output
 
@@ -237,7 +234,7 @@ class VariantsJob:
         with open_vcf(self.vcf, on_error=self.on_error) as vcf:
             if self.form == "parquet":
                 schema = pa.schema(
-                    [*_KEYS, *((name, pa.float32()) for name in self.columns), (_NOTE, pa.string())]
+                    [*_KEYS, *((name, pa.float32()) for name in self._names), (_NOTE, pa.string())]
                 )
                 tables = (self._rows(records, part) for records, part in _matched(vcf, parts))
                 write_parquet(tables, aside, schema, self._provenance())
@@ -251,21 +248,20 @@ class VariantsJob:
 
     def _provenance(self) -> dict[str, str]:
         """How the scores were made; the same for every start of one job."""
-        options = asdict(self.scoring) | {"haplotypes": self.haplotypes, "sample": self.sample}
+        options = self.scoring.as_dict()
+        options |= {"haplotypes": self.haplotypes, "sample": self.sample}
         said = {"helicon": version("helicon"), "model": self.digest} | options
-        said["scores"] = ",".join(self.scoring.scores)
+        said["scores"] = ",".join(options["scores"])
         return {key: str(value) for key, value in said.items() if value is not None}
 
     def _fields(self) -> list[Info]:
         """INFO fields of the scores, then that of the note."""
         found: dict[str, Info] = {}
         for column in self.columns:
-            score, _, label = column.partition(":")
-            name = info_name("HELICON", score.upper(), *([label] if label else []))
+            name = info_name("HELICON", column.score.upper(), *[column.label] * bool(column.label))
             while name in found:  # labels that differ in characters that a field may not have
                 name += "_"
-            said = _DESCRIPTIONS[score] + f" {label!r}" * bool(label)
-            found[name] = Info(name, "A", "Float", said)
+            found[name] = Info(name, "A", "Float", column.says)
         reasons = "; ".join(f"{note}: {meaning}" for note, meaning in NOTES.items())
         return [*found.values(), Info("HELICON_NOTE", ".", "String", f"for each ALT. {reasons}")]
 
@@ -275,7 +271,7 @@ class VariantsJob:
         """Annotated lines of the records of one part."""
         names = [field.id.encode() for field in fields]
         ours, at = frozenset(names), 0
-        columns = [_texts(part[name]) for name in self.columns]
+        columns = [_texts(part[name]) for name in self._names]
         columns.append([note.encode() or b"." for note in part[_NOTE].to_pylist()])
         for record in records:
             end = at + len(record.alts)
@@ -293,7 +289,7 @@ class VariantsJob:
         keys = {
             name: pa.array([row[i] for row in rows], type_) for i, (name, type_) in enumerate(_KEYS)
         }
-        scores = {name: part[name] for name in self.columns}
+        scores = {name: part[name] for name in self._names}
         return pa.table(keys | scores | {_NOTE: part[_NOTE]})
 
 

@@ -13,7 +13,7 @@ from helicon.errors import InputError
 from helicon.inference.jobs.engine import Done, Engine, run
 from helicon.inference.variants.alleles import NOTES, OnMismatch
 from helicon.inference.variants.job import VariantsJob, VcfFormat
-from helicon.inference.variants.scores import Scoring
+from helicon.inference.variants.scoring import Scoring
 from helicon.machine.precision import Precision
 
 
@@ -27,7 +27,7 @@ class VariantsResult:
         records: of the output.
         alleles: alternative alleles of these.
         scored: alleles that have scores.
-        notes: alleles by what is said of them, see `variant_alleles.NOTES`.
+        notes: alleles by what is said of them, see `alleles.NOTES`.
         malformed: records that could not be read and were left out.
         done: shards, time and memory; `letters` counts records.
     """
@@ -71,7 +71,7 @@ def variants(
     both_strands: bool = True,
     window: int | None = None,
     window_step: int = 1,
-    mask_every: int = 10,
+    mask_every: int | None = None,
     haplotypes: bool = False,
     sample: str | None = None,
     on_mismatch: OnMismatch = "fail",
@@ -91,15 +91,16 @@ def variants(
         vcf: VCF (plain, gzip or bgzip) or BCF file.
         reference: FASTA file of the genome that the variants were called on.
         out: `.vcf`, `.vcf.gz` (bgzip, indexed if sorted) or `.parquet` file.
-        score: language models: `llr` (the masked log-likelihood ratio) and `pseudo-likelihood`;
-            heads: `head`, the change of each output; all: `embedding` and `cosine`, distances of
-            mean features. Repeat it for several; `llr`, `head` or `embedding` if not given.
+        score: language models: `llr` (the log-likelihood ratio) and `pseudo-likelihood`; heads:
+            `head`, the change of each output; all: `euclidean` and `cosine`, distances of mean
+            features. Repeat it for several; `llr`, `head` or `euclidean` if not given.
         both_strands: average over the two strands.
         window: letters of a window, centred on the variant, that the network sees alone. If not
             given, the whole chromosome for models with a finite receptive field, 1,024 letters for
             others and for heads that give one output a sequence.
         window_step: windows begin at multiples of it, so that neighbouring variants share one.
-        mask_every: pseudo-likelihood: hide every so many-th base at once.
+        mask_every: pseudo-likelihood, and llr of insertions and deletions: hide every so many-th
+            base at once; 10 if not given.
         haplotypes: score each allele that a sample carries on its haplotype, where the other
             alleles of the haplotype stand too.
         sample: whose haplotypes; may be left out if the file has one sample.

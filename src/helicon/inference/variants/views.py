@@ -1,4 +1,10 @@
-"""Sequences with an allele and without it, cut out of a genome, of any lengths and backgrounds."""
+"""Sequences with an allele and without it, cut out of a genome, of any lengths and backgrounds.
+
+One change can be written in several ways: an insertion or deletion in a repeat stands at any of its
+units. Before a view is cut, the allele is moved as far to the left as the sequence allows (Tan,
+Abecasis and Kang, "Unified representation of genetic variants", 2015), so that equal pairs of
+sequences are cut, looked at and scored alike, however they are written.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +18,8 @@ from helicon.alphabet import Ids
 from helicon.data.genome.genome import Genome
 from helicon.inference.variants.alleles import Edit
 
+#: Letters further left that are looked at first, to see how far an allele can be moved.
+_LEFT = 64
 #: Views are cut at multiples of so many letters where there is room, so that many are as long.
 _EVEN = 16
 
@@ -22,8 +30,8 @@ class View:
 
     Attributes:
         ids: letters, (L,).
-        place: where on the chromosome each stands, (L,); letters that come in count on from where
-            they do.
+        place: where on the chromosome each stands, (L,), counted by letters from the allele's
+            ends, whatever else is changed near by; letters of the allele count on from its start.
         first: first letter of the allele.
         last: behind the last letter of the allele.
     """
@@ -53,6 +61,11 @@ class Pair:
 
     ref: View
     alt: View
+
+    @property
+    def substitution(self) -> bool:
+        """Whether both alleles are of one length."""
+        return self.ref.last - self.ref.first == self.alt.last - self.alt.first
 
     def flanks(self, reach: int | None) -> tuple[int, int]:
         """Letters on the left and on the right of the allele that both hold, at most `reach`."""
@@ -98,36 +111,81 @@ class Reach:
             background: other edits of the same chromosome, applied to both, in order; those in the
                 way of `own`, or of one before them, are left out.
         """
-        views = (self._one(genome, own, background, applied) for applied in (False, True))
-        return Pair(*views)
-
-    def _one(self, genome: Genome, own: Edit, background: Sequence[Edit], applied: bool) -> View:
-        replaced = sum(len(edit.ref) for edit in background)
         wide = self.margin if self.window is None else self.window
         assert wide is not None
-        start = max(0, own.start - wide - replaced)
-        end = min(int(genome.lengths[own.chrom]), own.end + wide + replaced + _EVEN)
-        view = _view(genome, start, end, own, background, applied)
+        further = _LEFT
+        while True:
+            around = _around(genome, own, background, wide + further, wide + _EVEN)
+            if around.leftmost >= wide or around.complete:
+                break
+            further *= 8
+        return Pair(self._cut(around.view(own.ref)), self._cut(around.view(own.alt)))
+
+    def _cut(self, view: View) -> View:
+        """What is looked at of a view."""
         if self.window is not None:
             middle = (view.first + view.last) // 2
-            first = self.window_start(middle, len(view), own.start - view.first)
+            first = self.window_start(middle, len(view), int(view.place[0]))
             return view.cut(first, first + self.window)
-        first, last = max(0, view.first - wide), view.last + wide
+        assert self.margin is not None
+        first, last = max(0, view.first - self.margin), view.last + self.margin
         return view.cut(first, last + (first - last) % _EVEN)
 
 
-def _view(
-    genome: Genome, start: int, end: int, own: Edit, background: Sequence[Edit], applied: bool
-) -> View:
-    """All of a stretch of a chromosome, with a background and with or without an edit."""
+@dataclass(frozen=True, eq=False)
+class _Around:
+    """A stretch of a chromosome with a background, on both sides of an allele.
+
+    Attributes:
+        left: letters before the allele, as it is written.
+        right: letters behind it.
+        own: the allele, as it is written.
+        leftmost: letters before it when it is moved as far to the left as it can be.
+        complete: whether `left` begins where the chromosome does.
+    """
+
+    left: Ids
+    right: Ids
+    own: Edit
+    leftmost: int
+    complete: bool
+
+    def view(self, allele: bytes) -> View:
+        """All of the stretch with one of the alleles."""
+        ids = np.concatenate([self.left, np.frombuffer(allele, np.uint8), self.right])
+        last = self.leftmost + len(allele)
+        behind = np.arange(len(ids) - last) + self.leftmost + len(self.own.ref)
+        place = np.concatenate([np.arange(last), behind]) + self.own.start - len(self.left)
+        return View(ids, place, self.leftmost, last)
+
+
+def _around(
+    genome: Genome, own: Edit, background: Sequence[Edit], left: int, right: int
+) -> _Around:
+    """At least so many letters on the left and right of an edit, if the chromosome has them."""
+    replaced = sum(len(edit.ref) for edit in background)
+    start = max(0, own.start - left - replaced)
+    end = min(int(genome.lengths[own.chrom]), own.end + right + replaced)
     others = _free(own, background, start, end)
-    left = _spliced(genome, own.chrom, start, own.start, [e for e in others if e.end <= own.start])
-    right = _spliced(genome, own.chrom, own.end, end, [e for e in others if e.start >= own.end])
-    letters = own.alt if applied else own.ref
-    middle = _inserted(own.start, letters)
-    first = len(left[0])
-    ids, place = (np.concatenate(parts) for parts in zip(left, middle, right, strict=True))
-    return View(ids, place, first, first + len(letters))
+    before = [edit for edit in others if edit.end <= own.start]
+    behind = [edit for edit in others if edit.start >= own.end]
+    letters = _spliced(genome, own.chrom, start, own.start, before)
+    leftmost = len(letters) - _moves(letters, own)
+    right_letters = _spliced(genome, own.chrom, own.end, end, behind)
+    return _Around(letters, right_letters, own, leftmost, start == 0)
+
+
+def _moves(left: Ids, own: Edit) -> int:
+    """How many letters to the left an insertion or deletion can be moved without a difference.
+
+    By one, if the letter before it is its last letter, which then comes first; and so on.
+    """
+    if own.ref and own.alt:
+        return 0
+    unit = len(own.ref) + len(own.alt)
+    whole = np.concatenate([left, np.frombuffer(own.ref or own.alt, np.uint8)])
+    differ = np.flatnonzero(whole[unit:] != whole[: len(left)])
+    return len(left) - 1 - int(differ[-1]) if len(differ) else len(left)
 
 
 def _free(own: Edit, background: Sequence[Edit], start: int, end: int) -> list[Edit]:
@@ -146,19 +204,11 @@ def _collide(a: Edit, b: Edit) -> bool:
     return a.start < b.end and b.start < a.end
 
 
-def _spliced(genome: Genome, chrom: int, start: int, end: int, edits: Sequence[Edit]) -> tuple:
-    """Letters and places of a stretch with edits that do not collide."""
+def _spliced(genome: Genome, chrom: int, start: int, end: int, edits: Sequence[Edit]) -> Ids:
+    """Letters of a stretch with edits that do not collide."""
     parts = []
     for edit in edits:
-        parts += [_kept(genome, chrom, start, edit.start), _inserted(edit.start, edit.alt)]
+        kept = genome.fetch(chrom, start, edit.start)
+        parts += [kept, np.frombuffer(edit.alt, np.uint8)]
         start = edit.end
-    parts.append(_kept(genome, chrom, start, end))
-    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
-
-
-def _kept(genome: Genome, chrom: int, start: int, end: int) -> tuple:
-    return genome.fetch(chrom, start, end), np.arange(start, end)
-
-
-def _inserted(start: int, letters: bytes) -> tuple:
-    return np.frombuffer(letters, np.uint8), start + np.arange(len(letters))
+    return np.concatenate([*parts, genome.fetch(chrom, start, end)])
