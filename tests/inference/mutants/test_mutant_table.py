@@ -170,3 +170,8 @@ def test_measurements_are_numbers_or_missing(tmp_path, store):
     np.testing.assert_equal(mutants.numbers("y"), [1e-3, np.nan])
     with pytest.raises(InputError, match="'a' in the column 'z' is no number"):
         mutants.numbers("z")
+    excel = read_mutants(write(tmp_path, "sep=;\nmutant;y\nK2A;0,5\nT3A;-\nT3G;2\n"), store)
+    np.testing.assert_equal(excel.numbers("y"), [0.5, np.nan, 2])
+    comma = read_mutants(write(tmp_path, 'mutant,y\nK2A,1\nT3A,"0,5"\n'), store)
+    with pytest.raises(InputError, match=r"t.csv, line 3: '0,5' in .* has a decimal comma"):
+        comma.numbers("y")
