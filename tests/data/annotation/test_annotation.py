@@ -358,3 +358,13 @@ def test_bigwig_faults(tmp_path, genome):
     whole_file = path.read_bytes()
     path.write_bytes(whole_file[:100])
     assert "the bigWig file is damaged or cut short" in message(path, genome)
+
+
+def test_infinity_in_a_bigwig_is_named_by_its_place(tmp_path, genome):
+    path = tmp_path / "a.bw"
+    rows = [("chr1", 3, 9, 1.0), ("chr1", 9, 12, float("inf"))]
+    pybigtools.open(str(path), "w").write({"chr1": 60}, iter(rows))
+    annotation = read_annotation(path, genome)
+    assert annotation.windows([0], [3], 6).tolist() == [[1.0] * 6]
+    with pytest.raises(InputError, match=r"a\.bw: the value of chr1:10 is infinite"):
+        annotation.windows([0], [0], 20)

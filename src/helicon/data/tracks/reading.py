@@ -131,11 +131,15 @@ class BigWig:
         NaN.
 
         Raises:
-            InputError: it is cut short or damaged, shares no chromosome with the genome, or has
-                one at another length.
+            InputError: it is cut short or damaged, holds no values, shares no chromosome with the
+                genome, or has one at another length.
         """
         path = Path(path)
-        sizes = _open(path).chroms()
+        opened = _open(path)
+        sizes, info = opened.chroms(), opened.info()
+        # The first version of the format counts nothing.
+        if info["version"] > 1 and not info["summary"]["basesCovered"]:
+            raise InputError(f"{path}: holds no values; is it an empty track?")
         names: list[str | None] = [None] * len(genome.names)
         for name, i in match_names(sizes, genome.names).items():
             if sizes[name] != genome.lengths[i]:
@@ -152,7 +156,11 @@ class BigWig:
         return cls(path, names)
 
     def read(self, chroms: Whole, starts: Whole, ends: Whole) -> NDArray[np.float32]:
-        """Read stretches, as `Runs.read`."""
+        """Read stretches, as `Runs.read`.
+
+        Raises:
+            InputError: a value is infinite, or the file is damaged; names the place.
+        """
         handle = _open(self.path)
         out = np.full(int((ends - starts).sum()), np.nan, dtype=np.float32)
         at = 0
@@ -163,6 +171,11 @@ class BigWig:
                     out[at : at + end - start] = handle.values(name, start, end, fillna=None)
                 except pybigtools.BBIReadError as error:
                     raise _damaged(self.path, error) from error
+                if (wrong := np.isinf(out[at : at + end - start])).any():
+                    base = start + int(wrong.argmax()) + 1
+                    raise InputError(
+                        f"{self.path}: the value of {name}:{base} is infinite; write finite numbers"
+                    )
             at += end - start
         return out
 
