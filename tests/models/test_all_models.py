@@ -18,7 +18,9 @@ from helicon.models.hub import (
     untrained,
     with_head,
 )
+from helicon.models.info import info
 from helicon.models.parts.backbone import Backbone
+from helicon.models.parts.substitutions import Where
 
 LENGTH = 40
 LARGEST = 5_000_000
@@ -192,3 +194,72 @@ def test_every_model_runs_on_every_device(device: torch.device):
         wanted = model(x)
         got = model.to(device)(x.to(device)).cpu()
         torch.testing.assert_close(got, wanted, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_position_sees_is_what_is_said(name: str):
+    """A letter outside of the receptive field changes nothing; one behind, nothing if causal."""
+    model = built(name).double()
+    field = model.receptive_field
+    reach = LENGTH if field is None else field // 2
+    x = batch(model)[:1].repeat(1, 1 + 2 * min(reach, 200) // LENGTH)
+    middle = x.shape[1] // 2
+    with torch.no_grad():
+        before = model(x)[0, middle]
+        for position in range(0, x.shape[1], max(1, x.shape[1] // 20)):
+            other = x.clone()
+            other[0, position] = (x[0, position] + 1) % 4
+            same = torch.equal(model(other)[0, middle], before)
+            far = field is not None and abs(position - middle) > reach
+            unseen = far or (model.causal and position > middle)
+            assert same or not unseen
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_layers_are_those_of_one_pass(name: str):
+    model = built(name)
+    x = batch(model)
+    made: list[torch.Tensor] = []
+    with torch.no_grad():
+        model(x, layers=made)
+        assert len(made) == model.layers + 1
+        for number, state in enumerate(made):
+            assert torch.equal(state, model(x, None, number))
+
+
+@pytest.mark.parametrize("where", ["affected", "substituted"])
+@pytest.mark.parametrize("name", NAMES)
+def test_substitutions_are_those_of_full_passes(name: str, where: Where):
+    model = built(name)
+    how, ids = model.substitutions(), batch(model)[0]
+    positions = torch.tensor([0, LENGTH // 2, LENGTH - 1])
+    tokens = torch.tensor([[1], [model.alphabet.mask_id], [2]])
+    with torch.no_grad():
+        reference = how.reference(ids)
+        changed = how.of(reference, positions, tokens, where)
+        for row, position in enumerate(positions):
+            whole = ids.clone()
+            whole[position] = tokens[row, 0]
+            full = model(whole[None])[0]
+            inside = changed.valid[row]
+            wanted = full[changed.places[row][inside]]
+            bound = 1e-5 * full.abs().max().item()
+            got = changed.features[row][inside]
+            torch.testing.assert_close(got, wanted, atol=bound, rtol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bfloat16_products_are_near(name: str):
+    model = built(name)
+    x = batch(model)
+    with torch.no_grad():
+        wanted = model(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = model(x).float()
+    assert found.isfinite().all()
+    assert (found - wanted).abs().max() < 0.1 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_operations_are_counted(name: str):
+    assert info(name, length=64).flops_per_letter > 0

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import DataCollatorForLanguageModeling
 
 from helicon.alphabet import DNA, INVALID, PROTEIN, Alphabet
 from helicon.models.huggingface.tokenizer import alphabet_tokenizer, dna_tokenizer
@@ -50,3 +52,20 @@ def test_special_symbols_and_padding():
 def test_other_characters_are_refused_as_by_the_alphabet(text: str):
     with pytest.raises(Exception, match="WordLevel"):
         TOKENIZERS["dna"](text)
+
+
+@pytest.mark.parametrize("alphabet", [DNA, PROTEIN], ids=lambda a: a.name)
+def test_the_library_s_masking_draws_no_special_symbol_with_the_documented_setting(
+    alphabet: Alphabet,
+):
+    collate = DataCollatorForLanguageModeling(
+        TOKENIZERS[alphabet.name],
+        mlm_probability=0.5,
+        mask_replace_prob=0.9,
+        random_replace_prob=0,
+        seed=1,
+    )
+    rows = [{"input_ids": alphabet.encode(alphabet.real * 50).tolist()}]
+    found = collate(rows)
+    changed = found["input_ids"] != torch.tensor([rows[0]["input_ids"]])
+    assert set(found["input_ids"][changed].tolist()) == {alphabet.mask_id}
