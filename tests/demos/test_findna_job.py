@@ -18,7 +18,7 @@ from helicon.demos import main_job
 from helicon.demos.systems import FINDNA
 from helicon.forward.outputs import training_tiling
 from helicon.models.hub import load
-from helicon.report.demo_results import DemoResults
+from helicon.report.results.demo import DemoResults
 from helicon.training.kinds import jobs
 from helicon.training.run.folder import read_recipe
 

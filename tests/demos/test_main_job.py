@@ -4,6 +4,7 @@ import json
 import shlex
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +17,7 @@ from helicon.data.genome.genome import Genome
 from helicon.data.genome.intervals import read_bed
 from helicon.demos import main_job
 from helicon.demos.systems import CONVNOVA
-from helicon.report.demo_results import DemoResults
+from helicon.report.results.demo import DemoResults
 
 SMALL = replace(CONVNOVA, backbone=CONVNOVA.backbone | {"d_model": 8}, most_steps=3)
 OPTIONS = {"system": SMALL, "minutes": 0.01, "seeds": 2, "seed": 0}
@@ -54,7 +55,7 @@ def test_the_arms_differ_in_nothing_but_their_first_weights(job):
     assert recipes == [3, 3]
     _, second, third = (shlex.split(command) for command in job.results.commands)
     differ = set(second) ^ set(third)
-    assert differ == {str(job.out / "finetuned"), str(job.out / "from-scratch"), "--scratch"}
+    assert differ == {"demo/finetuned", "demo/from-scratch", "--scratch"}
 
 
 def test_the_region_is_held_out(job):
@@ -75,6 +76,17 @@ def test_the_model_opens_with_the_auto_class(job):
 
 def test_commands_are_ones_that_the_command_line_takes(job):
     assert_taken(job.results.commands)
+
+
+def test_the_report_names_no_folder_of_the_machine(job):
+    results = job.results
+    said = [*results.commands, *results.next_commands, results.model_folder]
+    assert not [words for words in said if " /" in f" {words}"]
+    assert "NC_008253.fa.gz" in results.commands[0]
+    text = job.report.read_text()
+    for place in (str(job.out.parent), str(example_genome().parent), str(Path.home())):
+        assert place not in text
+    assert str(job.model) in job.summary  # who runs it sees where it is
 
 
 def test_a_job_that_was_stopped_goes_on(job, monkeypatch):

@@ -17,7 +17,7 @@ from helicon.cli.application import application
 from helicon.data.catalogue.example import example_genes
 from helicon.demos import protein_job, proteome
 from helicon.metrics.measures import spearman
-from helicon.report.protein_demo_results import ProteinDemoResults
+from helicon.report.results.protein_demo import ProteinDemoResults
 from helicon.training.finetune.result import FinetuneResult
 
 OPTIONS = {"minutes": 0.01, "seeds": 2, "seed": 0}
@@ -110,7 +110,7 @@ def test_the_arms_are_measured_on_the_test_genes(job):
 def test_the_arms_differ_in_nothing_but_their_first_weights(job):
     _, second, third, _ = (shlex.split(command) for command in job.results.commands)
     differ = set(second) ^ set(third)
-    assert differ == {str(job.out / "finetuned"), str(job.out / "from-scratch"), "--scratch"}
+    assert differ == {f"{job.out.name}/finetuned", f"{job.out.name}/from-scratch", "--scratch"}
 
 
 def test_validation_genes_choose_the_model_that_is_kept(job):

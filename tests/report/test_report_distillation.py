@@ -8,7 +8,7 @@ import pytest
 from report_pages import Page, demo_results, watched_rows
 
 from helicon.report import DemoResults, demo_report, run_report
-from helicon.report.distillation import COLLAPSED, Watch
+from helicon.report.results.distillation import COLLAPSED, Watch
 
 RECIPE = """verb = "pretrain"
 [recipe]

@@ -1,13 +1,21 @@
 import itertools
 import math
+import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.image
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.collections import PathCollection
+from matplotlib.patches import Polygon, Rectangle
+from matplotlib.transforms import Bbox
 
+from helicon.drawing.palette import LIGHT
+from helicon.drawing.sheet import clean, drawn, logarithmic, shortened, text_width
 from helicon.report import (
     Feature,
     Figure,
@@ -20,21 +28,13 @@ from helicon.report import (
     loss_curves,
     scatter,
 )
-from helicon.report.canvas import Disc, Shape, Words
-from helicon.report.figure import HALF, NARROW, WIDE
-from helicon.report.layout import (
-    bin_means,
-    envelope,
-    shortened,
-    smooth,
-    spread_apart,
-    text_width,
-    tick_texts,
-    ticks,
-)
+from helicon.report.figures.browser import _bin_means
+from helicon.report.figures.curves import _apart, _smooth
+from helicon.report.figures.figure import HALF, NARROW, WIDE
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\" $\\alpha$ \x00\ud800 long " + "name" * 40
 NAN = math.nan
+TAGS = {"svg", "g", "path", "text", "title", "use", "defs", "clipPath", "rect"}
 
 
 def browser(panels=None, genes=(), start=1000, end=9000) -> Figure:
@@ -103,55 +103,117 @@ FIGURES = {
 }
 
 
+@dataclass(frozen=True)
+class Words:
+    """A line of text in a drawing, and the box that it takes."""
+
+    text: str
+    box: Bbox
+    upright: bool
+
+
+def words(figure: Figure, width: float = WIDE) -> list[Words]:
+    found = []
+    for element in ElementTree.fromstring(figure.svg(width)).iter("text"):
+        style = dict(part.split(":") for part in element.get("style", "").split(";"))
+        text = "".join([element.text or "", *(child.tail or "" for child in element)])
+        size = float(style["font-size"].removesuffix("px"))
+        turned = "rotate" in element.get("transform", "")
+        long = text_width(text, size, bold="font-weight" in style)
+        moved = re.match(r"translate\(([-\d.]+) ([-\d.]+)\)", element.get("transform", ""))
+        x, y = map(float, moved.groups() if moved else (element.get("x", ""), element.get("y", "")))
+        left = x - {"middle": 0.5, "end": 1.0}.get(style.get("text-anchor", ""), 0) * long
+        found.append(Words(text, Bbox([[left, y - 0.7 * size], [left + long, y]]), not turned))
+    return found
+
+
+def artists(figure: Figure, kind: type) -> list[Any]:
+    with drawn(figure.draw, WIDE) as sheet:
+        return [mark for mark in sheet.figure.findobj(kind) if type(mark) is kind]
+
+
 @pytest.mark.parametrize("name", FIGURES)
-@pytest.mark.parametrize("width", [WIDE, HALF, NARROW])
+@pytest.mark.parametrize("width", [WIDE, NARROW])
 def test_every_figure_is_whole_svg_with_words_for_it(name, width):
     figure = FIGURES[name]
-    root = ElementTree.fromstring(figure.svg(width))
+    text = figure.svg(width)
+    root = ElementTree.fromstring(text)
     assert root.get("role") == "img"
     assert root.get("aria-label")
     assert figure.title
+    ids = [element.get("id") for element in root.iter() if element.get("id")]
+    assert len(ids) == len(set(ids))
     for element in root.iter():
-        for key in ("d", "x", "y", "cx", "cy", "viewBox", "opacity"):
+        for key in ("d", "x", "y", "viewBox"):
             assert "n" not in element.get(key, "")
-    assert not root.findall(".//script")
+        assert element.tag in {
+            "svg",
+            "g",
+            "path",
+            "text",
+            "title",
+            "use",
+            "defs",
+            "clipPath",
+            "rect",
+        }
+        for key in ("href", "clip-path"):
+            refers = element.get(key, "").removeprefix("url(").removesuffix(")")
+            assert not refers or refers.removeprefix("#") in ids
+    assert not {c for c in LIGHT.values() if c in text}
 
 
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("width", [WIDE, HALF, NARROW])
 def test_nothing_is_drawn_outside(name, width):
-    canvas = FIGURES[name].draw(width)
-    for mark in canvas.marks:
-        if isinstance(mark, Words) and not mark.rotate:
-            wide = text_width(mark.text, mark.size)
-            left = {"start": mark.x, "middle": mark.x - wide / 2, "end": mark.x - wide}[mark.anchor]
-            assert left >= -12, mark
-            assert left + wide <= width + 12, mark
-            assert 8 <= mark.y <= canvas.height, mark
-        if isinstance(mark, Disc):
-            assert 0 <= mark.x <= width
-        if isinstance(mark, Shape) and mark.clip is None:
-            assert mark.points[:, 0].min() >= -1
-            assert mark.points[:, 0].max() <= width + 1
-            assert mark.points[:, 1].min() >= -1
-            assert mark.points[:, 1].max() <= canvas.height + 1
+    figure = FIGURES[name]
+    root = ElementTree.fromstring(figure.svg(width))
+    height = float(root.get("viewBox", "").split()[3])
+    for said in words(figure, width):
+        if said.upright:
+            assert said.box.x0 >= -12, said
+            assert said.box.x1 <= width + 12, said
+            assert said.box.y0 >= -2 and said.box.y1 <= height, said
+    clipped = {
+        inside
+        for one in root.iter()
+        if one.get("clip-path") or one.tag == "defs"
+        for inside in one.iter()
+    }
+    for path in set(root.iter("path")) - clipped:
+        points = np.array(re.findall(r"-?[\d.]+", path.get("d", "")), dtype=float)
+        assert points[::2].min() >= -1 and points[::2].max() <= width + 1
+        assert points[1::2].min() >= -1 and points[1::2].max() <= height + 1
+    for use in set(root.iter("use")) - clipped:
+        assert -1 <= float(use.get("x", "")) <= width + 1
 
 
 @pytest.mark.parametrize(
-    "name", ["losses", "comparison", "dissimilarity", "confusion", "browser", "scatter"]
+    "name",
+    ["losses", "comparison", "dissimilarity", "confusion", "millions", "browser", "scatter"],
 )
 @pytest.mark.parametrize("width", [WIDE, HALF, NARROW])
 def test_no_text_covers_another(name, width):
-    boxes = []
-    for mark in FIGURES[name].draw(width).marks:
-        if isinstance(mark, Words) and not mark.rotate:
-            wide = text_width(mark.text, mark.size) * 0.9
-            left = {"start": mark.x, "middle": mark.x - wide / 2, "end": mark.x - wide}[mark.anchor]
-            boxes.append((left, left + wide, mark.y - 0.7 * mark.size, mark.y, mark.text))
-    for i, a in enumerate(boxes):
-        for b in boxes[:i]:
-            apart = a[1] <= b[0] or b[1] <= a[0] or a[3] <= b[2] or b[3] <= a[2]
-            assert apart, (a, b)
+    upright = [said for said in words(FIGURES[name], width) if said.upright]
+    assert upright
+    for one, other in itertools.combinations(upright, 2):
+        shared = Bbox.intersection(one.box, other.box)
+        assert shared is None or shared.width < 0.1 * one.box.width or shared.height == 0, (
+            one,
+            other,
+        )
+
+
+def test_values_are_shown_on_hover():
+    def tips(figure: Figure) -> list[str]:
+        root = ElementTree.fromstring(figure.svg())
+        return [element.text or "" for element in root.iter("title")]
+
+    assert "step 100: 1.4000" in tips(FIGURES["losses"])
+    assert {"0.8000", "0.8200", "0.7900"} <= set(tips(FIGURES["comparison"]))
+    assert "no → yes: 10" in tips(FIGURES["confusion"])
+    assert {"0.0280", "0.1790"} <= set(tips(FIGURES["dissimilarity"]))
+    assert "geneA: 501–2,000, + strand, 1,500 bp" in tips(FIGURES["browser"])
 
 
 def test_a_curve_says_what_it_shows_and_what_it_left_out():
@@ -164,8 +226,12 @@ def test_high_first_losses_do_not_flatten_the_rest():
     points = [(1, 50.0), *((i, 1.3 + 0.001 * (i % 5)) for i in range(2, 200))]
     figure = loss_curves({"": points})
     assert "rise above the frame" in figure.caption
-    texts = [m.text for m in figure.draw(WIDE).marks if isinstance(m, Words)]
-    assert not any(text.startswith(("10", "20", "50")) for text in texts if "." in text)
+    with drawn(figure.draw, WIDE) as sheet:
+        assert sheet.figure.axes[0].get_ylim()[1] < 1.31
+
+
+def dots(figure: Figure) -> list[PathCollection]:
+    return artists(figure, PathCollection)
 
 
 def test_a_comparison_states_mean_spread_and_number():
@@ -173,8 +239,13 @@ def test_a_comparison_states_mean_spread_and_number():
     assert "a 0.900 ± 0.100 (n = 3)" in figure.alt
     assert figure.data is not None
     assert figure.data.rows[0] == ("a", 0.8, 0.9, 1.0)
-    dots = [m for m in figure.draw(WIDE).marks if isinstance(m, Disc)]
-    assert len(dots) == 3
+    (seeds,) = dots(figure)
+    np.testing.assert_allclose(seeds.get_offsets()[:, 0], [0.8, 0.9, 1.0])
+
+
+def test_equal_seeds_do_not_hide_one_another():
+    (seeds,) = dots(comparison({"a": [0.5, 0.5, 0.5]}, "MCC"))
+    assert len(set(seeds.get_offsets()[:, 1].tolist())) == 3
 
 
 def test_one_seed_has_no_interval():
@@ -188,13 +259,12 @@ def test_views_are_compared_with_what_was_published():
     assert "M+NoAug 0.030 ± 0.014 (published 0.025); M+N NaN" in figure.alt
     assert "1 values that are not numbers are left out" in figure.caption
     assert figure.data is not None and figure.data.rows[1] == ("M+N", None, None)
-    marks = figure.draw(WIDE).marks
-    bar = next(m for m in marks if isinstance(m, Shape) and m.fill == "series-1")
-    dots = [m.x for m in marks if isinstance(m, Disc)]
-    stroke = next(m for m in marks if isinstance(m, Shape) and m.stroke == "series-2")
-    left, end = bar.points[:, 0].min(), bar.points[:, 0].max()
-    assert end == pytest.approx(sum(dots) / 2)  # the mean, on an axis that starts at 0
-    assert (stroke.points[0, 0] - left) / (end - left) == pytest.approx(0.025 / 0.03)
+    with drawn(figure.draw, WIDE) as sheet:
+        (axes,) = sheet.figure.axes
+        (bar,) = axes.patches
+        assert bar.get_width() == pytest.approx(0.03)  # the mean, from 0
+        assert axes.lines[-1].get_xdata()[0] == 0.025
+        assert axes.get_xlim()[0] == 0
     alone = dissimilarity({"M+NoAug": [0.02]})
     assert alone.data is not None and alone.data.rows == [("M+NoAug", 0.02)]
     assert "published" not in alone.caption
@@ -202,55 +272,92 @@ def test_views_are_compared_with_what_was_published():
 
 def test_confusion_is_shared_out_by_row():
     figure = confusion_matrix([[3, 1], [0, 0]], ["a", "b"])
-    texts = [m.text for m in figure.draw(WIDE).marks if isinstance(m, Words)]
-    assert {"75.0", "25.0", "3", "1"} <= set(texts)
-    assert texts.count("–") == 2
+    said = [said.text for said in words(figure)]
+    assert {"75.0", "25.0", "3", "1"} <= set(said)
+    assert said.count("–") == 2
     assert "a right 75.0" in figure.alt
 
 
-def arrows(figure: Figure, width: float = WIDE) -> list[Shape]:
-    return [m for m in figure.draw(width).marks if isinstance(m, Shape) and "strand" in m.tip]
+def arrows(figure: Figure) -> list[Polygon]:
+    return [mark for mark in artists(figure, Polygon) if "strand" in (mark.get_url() or "")]
 
 
 def test_genes_point_along_their_strand_and_are_named_from_base_one():
-    forward, reverse = arrows(browser(genes=[(2000, 3000, "+", "a"), (4000, 5000, "-", "b")]))
-    assert forward.fill == "forward"
-    assert forward.points[:, 0].argmax() == 2
-    assert reverse.points[:, 0].argmin() == 4
-    assert forward.tip == "a: 2,001–3,000, + strand, 1,000 bp"
+    figure = browser(genes=[(2000, 3000, "+", "a"), (4000, 5000, "-", "b")])
+    forward, reverse = arrows(figure)
+    (tip,) = forward.get_xy()[:-1][forward.get_xy()[:-1, 0] == 3000]
+    (other,) = reverse.get_xy()[:-1][reverse.get_xy()[:-1, 0] == 4000]
+    assert tip[1] % 19 == other[1] % 19 == 7  # one point, half way down the arrow
+    assert forward.get_url() == "a: 2,001–3,000, + strand, 1,000 bp"
 
 
 def test_overlapping_genes_have_lanes_of_their_own():
     shapes = arrows(
         browser(genes=[(2000, 4000, "+", ""), (3000, 5000, "+", ""), (4000, 6000, "+", "")])
     )
-    tops = [shape.points[:, 1].min() for shape in shapes]
+    tops = [shape.get_xy()[:, 1].min() for shape in shapes]
     assert tops[0] == tops[2] < tops[1]
 
 
 def test_genes_outside_are_left_out_and_cut_ones_have_no_point():
     shapes = arrows(browser(genes=[(0, 1000, "+", "out"), (8000, 9500, "+", "cut")]))
     assert len(shapes) == 1
-    assert len(shapes[0].points) == 4
+    assert len(shapes[0].get_xy()) - 1 == 4
 
 
 def test_a_narrow_browser_breaks_the_region_in_two():
     figure = browser(genes=[(1500, 2000, "+", "a")])
-    names = [m.text for m in figure.draw(NARROW).marks if isinstance(m, Words)]
-    assert names.count("pretrained") == 2
-    assert [m.text for m in figure.draw(WIDE).marks if isinstance(m, Words)].count(
-        "pretrained"
-    ) == 1
+    for width, rows in ((NARROW, 2), (WIDE, 1)):
+        assert [said.text for said in words(figure, width)].count("pretrained") == rows
 
 
 def test_called_segments_are_drawn():
     panel = Panel("a", np.zeros(8000), np.zeros(8000), [Feature(2000, 3000, "-")])
-    bars = [
-        m
-        for m in browser([panel]).draw(WIDE).marks
-        if isinstance(m, Shape) and m.fill == "reverse" and np.ptp(m.points[:, 1]) == 3
-    ]
-    assert len(bars) == 1
+    with drawn(browser([panel]).draw, WIDE) as sheet:
+        bars = [mark for mark in sheet.figure.findobj(Rectangle) if mark.get_x() == 2000]
+        assert [bar.get_window_extent().height for bar in bars] == [pytest.approx(3)]
+
+
+def critical_difference(names, ranks, distance) -> Figure:
+    """Mean ranks on a line; bars join those that are not told apart."""
+
+    def draw(sheet):
+        axes = sheet.plot(60 + 18 * len(names))
+        axes.set(xlim=(1, len(names)), ylim=(len(names), -1), yticks=[])
+        axes.scatter(ranks, range(len(names)), urls=[f"{rank:.2f}" for rank in ranks])
+        axes.hlines(-0.5, min(ranks), min(ranks) + distance, color=sheet.colour["ink"])
+        for row, (name, rank) in enumerate(zip(names, ranks, strict=True)):
+            axes.annotate(name, (rank, row), (8, 0), textcoords="offset points", va="center")
+
+    return Figure("Mean ranks", "", f"Mean ranks of {len(names)} models.", draw)
+
+
+def against_parameters(parameters, values, errors) -> Figure:
+    """A measure with its intervals, against parameters on a logarithmic axis."""
+
+    def draw(sheet):
+        axes = sheet.plot(260)
+        axes.errorbar(parameters, values, errors, fmt="o", capsize=3)
+        logarithmic(axes, "x")
+        axes.set_xlabel("parameters", loc="right")
+        sheet.say_above(axes, "accuracy")
+
+    return Figure("Accuracy", "", "Accuracy against parameters.", draw)
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        critical_difference(["a", "b <i>", "c"], [1.2, 2.1, 2.7], 0.4),
+        against_parameters([1e5, 1e6, 1e8], [0.5, 0.6, 0.8], [0.1, 0.02, 0.05]),
+    ],
+    ids=["ranks", "parameters"],
+)
+def test_a_new_figure_is_a_short_function_on_plain_arrays(figure):
+    text = figure.svg(NARROW)
+    assert "var(--series-1)" in text
+    assert not {c for c in LIGHT.values() if c in text}
+    assert "$" not in text
 
 
 @pytest.mark.parametrize("name", ["losses", "hostile groups", "millions", "browser"])
@@ -271,44 +378,32 @@ def test_svg_files_carry_both_themes(tmp_path):
     assert "prefers-color-scheme: dark" in text
 
 
-@given(
-    st.floats(-1e6, 1e6),
-    st.floats(1e-3, 1e6),
-    st.integers(1, 12),
-)
-@settings(max_examples=60, deadline=None)
-def test_ticks_lie_inside_and_read_differently(low, width, count):
-    places = ticks(low, low + width, count)
-    assert all(low - 1e-6 * width <= p <= low + width * (1 + 1e-6) for p in places)
-    texts = tick_texts(places)
-    assert len(set(texts)) == len(places)
+def test_long_curves_stay_small():
+    rng = np.random.default_rng(0)
+    noise = 1.3 + 0.1 * rng.normal(size=100_000)
+    assert len(loss_curves({"": [*enumerate(noise)]}).svg()) < 80_000
 
 
-@given(st.lists(st.floats(-100, 400), max_size=12))
+@given(st.lists(st.floats(-0.5, 1.5), max_size=12))
 @settings(max_examples=60, deadline=None)
 def test_labels_are_spread_apart(wanted):
-    places = spread_apart(wanted, 10, 0, 300)
+    places = _apart(sorted(wanted), 0.05)
     assert len(places) == len(wanted)
-    ordered = sorted(places)
-    assert all(b - a >= 10 - 1e-6 for a, b in itertools.pairwise(ordered))
-    assert all(-1e-6 <= p <= 300 + 1e-6 for p in places)
+    assert all(b - a >= 0.05 - 1e-6 for a, b in itertools.pairwise(places))
+    assert all(place <= 1 + 1e-6 for place in places)
 
 
 @given(st.text(max_size=60), st.floats(20, 300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_shortened_text_fits(text, width):
     short = shortened(text, width)
     assert text_width(short) <= width + 1e-6
-    assert short == text or short.endswith("…")
+    assert short == clean(text).replace("\n", " ") or short.endswith("…")
 
 
-def test_smoothing_and_outlines():
+def test_smoothing_and_bins():
     values = np.arange(10.0)
-    np.testing.assert_allclose(smooth(values, 3)[1:-1], values[1:-1])
-    np.testing.assert_allclose(smooth(values, 1), values)
-    table = np.column_stack([np.arange(1000.0), np.sin(np.arange(1000))])
-    outline = envelope(table, 50)
-    assert len(outline) == 100
-    assert outline[:, 1].max() == table[:, 1].max()
-    assert (np.diff(outline[:, 0]) >= 0).all()
-    np.testing.assert_allclose(bin_means(np.array([1.0, 3.0, NAN, NAN]), 2), [2.0, NAN])
+    np.testing.assert_allclose(_smooth(values, 3)[1:-1], values[1:-1])
+    np.testing.assert_allclose(_smooth(values, 1), values)
+    np.testing.assert_allclose(_smooth(values, 3)[[0, -1]], [0.5, 8.5])
+    np.testing.assert_allclose(_bin_means(np.array([1.0, 3.0, NAN, NAN]), 2), [2.0, NAN])

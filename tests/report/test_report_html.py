@@ -87,8 +87,8 @@ def test_a_page_follows_the_theme():
     assert "prefers-color-scheme: dark" in found.text
     assert ":root[data-theme=dark]" in found.text
     assert found.all("button")[0]["id"] == "theme"
-    for colour in re.findall(r"<(?:path|text|circle|rect)[^>]*>", found.text):
-        assert "#" not in colour
+    for mark in re.findall(r"<(?:path|text|use|rect|g)[^>]*>", found.text):
+        assert not re.search(r"(fill|stroke|style)[^>]*#[0-9a-f]{3}", mark.replace("url(#", ""))
 
 
 def test_every_figure_is_drawn_for_wide_and_narrow_pages():

@@ -8,7 +8,7 @@ from report_pages import Page, protein_demo_results
 
 from helicon.errors import InputError
 from helicon.report import ProteinDemoResults, protein_demo_report
-from helicon.report.statistics import Spread
+from helicon.report.results.spread import Spread
 
 HOSTILE = "<script>alert(1)</script> & \"x\" 'y'"
 

@@ -5,6 +5,7 @@ from report_pages import Page
 
 from helicon.errors import InputError
 from helicon.report import run_report
+from helicon.report.pages.run import without_folders
 
 RECIPE = """verb = "finetune"
 [recipe]
@@ -217,3 +218,31 @@ def test_damaged_results_are_named(run, text):
     with pytest.raises(InputError, match=r"results\.json"):
         run_report(run)
     assert not (run / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('train = "/home/me/My data/t.csv"', 'train = "t.csv"'),
+        ('model = "runs/pre"', 'model = "runs/pre"'),
+        ('model = "user/name"', 'model = "user/name"'),
+        ("clusters: ~/x/c.tsv, 3", "clusters: c.tsv, 3"),
+        (r"from C:\Users\me\t.csv", "from t.csv"),
+        ("1/2 of 3 / 4", "1/2 of 3 / 4"),
+        ("bases/s and https://example.org/a/b", "bases/s and https://example.org/a/b"),
+    ],
+)
+def test_folders_of_a_machine_are_left_out(text, shown):
+    assert without_folders(text) == shown
+
+
+def test_a_report_can_be_sent_to_others(run):
+    """Its commands and its recipe name no folder of the machine."""
+    recipe = RECIPE.replace('"convnova-tiny"', f'"{run.parent}/pre"')
+    (run / "recipe.toml").write_text(recipe)
+    notes = [f"weights from {run.parent}/pre/model"]
+    (run / "results.json").write_text(json.dumps({**RESULTS, "notes": notes}))
+    page = read(run_report(run))
+    assert str(run.parent) not in page.text
+    assert "helicon evaluate my-run DATA.csv" in page.shown
+    assert "weights from model" in page.shown

@@ -19,11 +19,11 @@ from helicon.data.catalogue.example import example_annotation, example_genome
 from helicon.data.genome.genome import Genome
 from helicon.data.genome.intervals import SPLITS, Intervals, split_blocks
 from helicon.demos.region import held_out_region
-from helicon.demos.steps import Step, curve, measured_pretraining, seed_of
+from helicon.demos.steps import Step, curve, measured_pretraining, seed_of, shown
 from helicon.demos.systems import CONVNOVA, System
 from helicon.files import write_aside
-from helicon.report.demo_report import demo_report
-from helicon.report.demo_results import (
+from helicon.report.pages.demo import demo_report
+from helicon.report.results.demo import (
     Arm,
     DemoResults,
     SeedRun,
@@ -69,7 +69,7 @@ class DemoResult:
         for score in (found.pretraining.score, *found.pretraining.baselines):
             rows.append(f"{score.name:<28}{score.accuracy:>15.4f}{score.perplexity:>15.4f}")
         rows += ["", f"report: {self.report}", f"model:  {self.model}", "next:"]
-        return "\n".join([*rows, *(f"  {command}" for command in found.next_commands)])
+        return "\n".join([*rows, *(f"  {line}" for line in _next(self.model, self.out))])
 
     def as_dict(self) -> dict[str, Any]:
         """The main figures, for JSON."""
@@ -112,7 +112,7 @@ def run(
     steps = finetuning_steps(system, pretrained, each)
     adapting = _adapting(out, system, split, steps, seeds, seed)
     arms = {name: step.run() for name, step in adapting.items()}
-    results = _results(system, pretrained, arms, split, (first, *adapting.values()))
+    results = _results(system, pretrained, arms, split, (first, *adapting.values()), out)
     seconds = time.monotonic() - began
     results = replace(results, provenance={**results.provenance, "seconds": seconds})
     results.write(out / "results.json")
@@ -199,10 +199,11 @@ def _results(
     arms: dict[str, FinetuneResult],
     split: Path,
     steps: Sequence[Step],
+    out: Path,
 ) -> DemoResults:
     """Put together what the runs have measured."""
     kept = arms["pretrained"]
-    shown = {name: arms[name].model for name in ("pretrained", "from scratch")}
+    drawn = {name: arms[name].model for name in ("pretrained", "from scratch")}
     note = system.note(pretrained.steps)
     return DemoResults(
         genome="Escherichia coli 536 (NC_008253.1)",
@@ -215,16 +216,19 @@ def _results(
         finetune_steps=(kept.runs or (kept,))[0].steps,
         pretraining=measured_pretraining(pretrained, system.name, (0, 5), note),
         arms=tuple(Arm(name, _seed_runs(result)) for name, result in arms.items()),
-        region=held_out_region(shown, split, WINDOW, system.context or 0),
-        model_folder=str(kept.model),
-        commands=tuple(step.command for step in steps),
-        next_commands=(
-            f"helicon info {kept.model}",
-            f"helicon finetune {pretrained.run} your-table.csv --target your-label --out runs/mine",
-        ),
+        region=held_out_region(drawn, split, WINDOW, system.context or 0),
+        model_folder=str(shown(kept.model, out)),
+        commands=tuple(step.command(out) for step in steps),
+        next_commands=_next(shown(kept.model, out), shown(out, out)),
         provenance=pretrained.provenance,
         objective=system.objective,
     )
+
+
+def _next(model: Path, out: Path) -> tuple[str, ...]:
+    """What to try next, with the folders of the adapted model and of the job."""
+    table = "your-table.csv --target your-label --out runs/mine"
+    return (f"helicon info {model}", f"helicon finetune {out / 'pretrained'} {table}")
 
 
 def _seed_runs(result: FinetuneResult) -> tuple[SeedRun, ...]:

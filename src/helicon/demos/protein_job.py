@@ -11,6 +11,7 @@ the pretrained model stands beside them. The model that is best on validation ge
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ import polars as pl
 from helicon.alphabet import PROTEIN
 from helicon.data.tables.tables import read_table
 from helicon.demos.proteome import TARGET, Proteome, write_proteome
-from helicon.demos.steps import Step, curve, measured_pretraining, seed_of
+from helicon.demos.steps import Step, curve, measured_pretraining, seed_of, shown
 from helicon.metrics.targets import find_target
-from helicon.report.protein_demo_report import protein_demo_report
-from helicon.report.protein_demo_results import Predictions, ProteinArm, ProteinDemoResults
+from helicon.report.pages.protein_demo import protein_demo_report
+from helicon.report.results.protein_demo import Predictions, ProteinArm, ProteinDemoResults
 from helicon.training.adaptation.linear import fit_probe
 from helicon.training.finetune.result import FinetuneResult
 from helicon.training.kinds.splits import divide
@@ -85,7 +86,7 @@ class ProteinDemoResult:
         for score in (found.pretraining.score, *found.pretraining.baselines):
             rows.append(f"{score.name:<32}{score.accuracy:>20.4f}{score.perplexity:>20.4f}")
         rows += ["", f"report: {self.report}", f"model:  {self.model}", "next:"]
-        return "\n".join([*rows, *(f"  {command}" for command in found.next_commands)])
+        return "\n".join([*rows, *(f"  {line}" for line in _next(self.model, self.out))])
 
     def as_dict(self) -> dict[str, Any]:
         """The main figures, for JSON."""
@@ -120,13 +121,12 @@ def run(out: Path, *, minutes: float, seeds: int, seed: int) -> ProteinDemoResul
     each = minutes * 60 * (1 - PRETRAINING_SHARE) / (2 * seeds)
     adapting = _adapting(out, proteome, finetuning_steps(pretrained, each), seeds, seed)
     arms = {name: step.run() for name, step in adapting.items()}
-    commands = tuple(step.command for step in (first, *adapting.values()))
-    results = _results(pretrained, arms, proteome, commands)
+    results = _results(pretrained, arms, proteome, (first, *adapting.values()), out)
     seconds = time.monotonic() - began
     results = replace(results, provenance={**results.provenance, "seconds": seconds})
     results.write(out / "results.json")
     report = protein_demo_report(results, out / "report.html")
-    return ProteinDemoResult(out, report, Path(results.model_folder), results)
+    return ProteinDemoResult(out, report, arms[results.kept].model, results)
 
 
 def _adapting(out: Path, genes: Proteome, steps: int, seeds: int, seed: int) -> dict[str, Step]:
@@ -184,7 +184,8 @@ def _results(
     pretrained: PretrainResult,
     arms: dict[str, FinetuneResult],
     proteome: Proteome,
-    commands: tuple[str, ...],
+    steps: Sequence[Step],
+    out: Path,
 ) -> ProteinDemoResults:
     """Put together what the runs have measured."""
     best = max(arms, key=lambda name: arms[name].chosen_by)
@@ -204,13 +205,19 @@ def _results(
         arms=tuple(ProteinArm(name, _runs(result)) for name, result in arms.items()),
         baselines=composition_baselines(proteome.genes),
         kept=best,
-        model_folder=str(arms[best].model),
-        commands=commands,
-        next_commands=(
-            f"helicon predict {arms[best].model} your-proteins.fasta --out adapted.parquet",
-            f"helicon finetune {pretrained.run} your-table.csv --target your-label --out runs/mine",
-        ),
+        model_folder=str(shown(arms[best].model, out)),
+        commands=tuple(step.command(out) for step in steps),
+        next_commands=_next(shown(arms[best].model, out), shown(out, out)),
         provenance=pretrained.provenance,
+    )
+
+
+def _next(model: Path, out: Path) -> tuple[str, ...]:
+    """What to try next, with the folders of the kept model and of the job."""
+    table = "your-table.csv --target your-label --out runs/mine"
+    return (
+        f"helicon predict {model} your-proteins.fasta --out adapted.parquet",
+        f"helicon finetune {out / 'pretrained'} {table}",
     )
 
 

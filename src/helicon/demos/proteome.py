@@ -15,7 +15,7 @@ from helicon.data.catalogue.example import example_genes, translate
 from helicon.data.sampling.clusters import Part, find_clusters, split_clusters
 from helicon.data.tables.store import SequenceStore
 from helicon.files import write_aside
-from helicon.report.protein_demo_results import ProteinPart
+from helicon.report.results.protein_demo import ProteinPart
 
 #: Column of the labels.
 TARGET = "cai"

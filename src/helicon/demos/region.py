@@ -13,7 +13,7 @@ from helicon.data.genome.genome import Genome
 from helicon.data.genome.intervals import Intervals, read_bed
 from helicon.forward.outputs import position_outputs, training_tiling
 from helicon.models.hub import load
-from helicon.report.demo_results import Gene, Region, RegionTrack
+from helicon.report.results.demo import Gene, Region, RegionTrack
 
 #: Bases of the region: about twelve genes.
 SPAN = 12_000

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from helicon.report.demo_results import MaskedScore, Pretraining
-from helicon.report.distillation import Watch
-from helicon.report.records import Curve
+from helicon.report.results.demo import MaskedScore, Pretraining
+from helicon.report.results.distillation import Watch
+from helicon.report.results.records import Curve
 from helicon.training.finetune.finetune import finetune
 from helicon.training.finetune.result import FinetuneResult
 from helicon.training.pretrain.pretrain import pretrain
@@ -32,13 +32,18 @@ class Step:
             return pretrain(self.subject, **self.options, resume=True)
         return finetune(str(self.subject), **self.options, resume=True)
 
-    @property
-    def command(self) -> str:
-        """The command line that does the same."""
-        positional = [str(self.subject)]
+    def command(self, home: Path) -> str:
+        """The command line that does the same, with paths as `shown` says them.
+
+        Args:
+            home: folder of the job.
+        """
+        positional = [str(shown(self.subject, home))]
         words: list[str] = []
         for name, value in self.options.items():
             flag = "--" + name.replace("_", "-")
+            if isinstance(value, Path):
+                value = shown(value, home)
             if name == "train":
                 positional.append(str(value))
             elif isinstance(value, dict):
@@ -46,6 +51,20 @@ class Step:
             else:
                 words.append(flag if value is True else f"{flag} {value}")
         return " ".join(["helicon", self.verb, *positional, *words])
+
+
+def shown(path: Path, home: Path) -> Path:
+    """A path as a report says it, which others read: nothing of the machine's folders.
+
+    Args:
+        path: as it was given; what is relative stays.
+        home: folder of the job. What lies in it begins with its name; of other files stands the
+            name alone.
+    """
+    if not path.is_absolute():
+        return path
+    inside = path.is_relative_to(home)
+    return Path(home.name) / path.relative_to(home) if inside else Path(path.name)
 
 
 def seed_of(run: FinetuneResult) -> int:

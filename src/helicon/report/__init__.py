@@ -1,14 +1,14 @@
 """Figures and self-contained HTML pages, made from result files alone."""
 
-from helicon.report.browser import Feature, Panel, genome_browser
-from helicon.report.comparison import comparison
-from helicon.report.confusion import confusion_matrix
-from helicon.report.curves import learning_curves, loss_curves
-from helicon.report.demo_report import demo_report, region_figure
-from helicon.report.demo_results import DemoResults
-from helicon.report.dissimilarity import dissimilarity
-from helicon.report.figure import Figure
-from helicon.report.html import (
+from helicon.report.figures.browser import Feature, Panel, genome_browser
+from helicon.report.figures.comparison import comparison
+from helicon.report.figures.confusion import confusion_matrix
+from helicon.report.figures.curves import learning_curves, loss_curves
+from helicon.report.figures.dissimilarity import dissimilarity
+from helicon.report.figures.figure import Figure
+from helicon.report.figures.scatter import scatter
+from helicon.report.pages.demo import demo_report, region_figure
+from helicon.report.pages.page import (
     Card,
     Cards,
     Columns,
@@ -20,11 +20,11 @@ from helicon.report.html import (
     Section,
     Source,
 )
-from helicon.report.protein_demo_report import protein_demo_report
-from helicon.report.protein_demo_results import ProteinDemoResults
-from helicon.report.run_report import run_report
-from helicon.report.scatter import scatter
-from helicon.report.statistics import Spread
+from helicon.report.pages.protein_demo import protein_demo_report
+from helicon.report.pages.run import run_report
+from helicon.report.results.demo import DemoResults
+from helicon.report.results.protein_demo import ProteinDemoResults
+from helicon.report.results.spread import Spread
 from helicon.report.tables import Column, Table
 
 __all__ = [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from helicon.report.statistics import Spread
+from helicon.report.results.spread import Spread
 from helicon.report.wording import percent
 
 #: What a table holds: text, a number, a measure over seeds, or `None` where nothing was measured.

@@ -240,7 +240,7 @@ def test_figure(folders: Folders, fasta: Path, tmp_path: Path):
     rows = pl.read_parquet(tmp_path / "all.parquet").filter(
         (pl.col("name") == "c0") & pl.col("position").is_between(30, 49)
     )
-    titles = re.findall(r"<title>([\d,]+) (\w)&gt;(\w) (\S+)</title></rect>", text)
+    titles = re.findall(r"<title>([\d,]+) (\w)&gt;(\w) (\S+)</title>", text)
     found = {(int(place) - 1, new): float(value) for place, _, new, value in titles}
     assert len(found) == len(rows) == 45
     for position, new, value in rows.select("position", "alternative", "masked").iter_rows():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 import numpy as np
 import polars as pl
@@ -12,15 +12,23 @@ from numpy.typing import NDArray
 
 from helicon.alphabet import PROTEIN
 from helicon.data.tables.store import SequenceStore
+from helicon.drawing import sheet as sheets
+from helicon.drawing.sheet import Sheet
 from helicon.errors import InputError
 from helicon.files import write_aside
-from helicon.inference.drawing.logo import CELL, LEFT, MAP, ROW, axis, substitution_map
+from helicon.inference.drawing.substitutions import (
+    AXIS,
+    MAP,
+    strips,
+    substitution_map,
+    width_of,
+)
 
 #: Positions that a figure can show.
 FIGURE = 1000
 #: Residues from top to bottom, those of one kind together: aliphatic, aromatic, polar, charged.
 ORDER = "GAVLIMPFYWSTCNQHKRDE"
-_TOP, _LETTERS, _AXIS, _GAP = 34, 14, 14, 14
+_LETTERS, _GAP = 14, 14
 
 
 def landscape_svg(
@@ -43,34 +51,29 @@ def landscape_svg(
     changes = scores.copy()
     for column, letter in enumerate(ORDER):
         changes[[old == letter for old in wild_type], column] = np.nan
+    draw = partial(_draw, wild_type, changes, start, title, score)
+    alt = f"Heat map of the {score}, {len(wild_type)} positions: {title}"
+    return sheets.svg(draw, width_of(len(wild_type)), alt, title=title)
+
+
+def _draw(
+    wild_type: str,
+    changes: NDArray[np.float32],
+    start: int,
+    title: str,
+    score: str,
+    sheet: Sheet,
+) -> None:
     largest = float(np.nanmax(np.abs(changes), initial=0)) or 1.0
-    strips = range(0, len(wild_type), ROW)
-    each = _LETTERS + len(ORDER) * MAP + _AXIS + _GAP
-    width = LEFT + CELL * min(ROW, len(wild_type)) + 12
-    height = _TOP + each * len(strips) + 22
-    marks = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" font-family="system-ui, sans-serif" font-size="10" fill="#18202a" '
-        f'role="img"><title>{escape(title)}</title>'
-        f'<rect width="{width}" height="{height}" fill="#fff"/>'
-        f'<text x="{LEFT}" y="18" font-size="13">{escape(title)}</text>'
-    ]
-    for number, first in enumerate(strips):
-        part = slice(first, first + ROW)
-        top = _TOP + number * each
-        letters = wild_type[part]
-        for column, letter in enumerate(letters):
-            x = LEFT + CELL * (column + 0.5) - 0.5
-            marks.append(f'<text x="{x:g}" y="{top + 9}" text-anchor="middle">{letter}</text>')
-        marks += substitution_map(
-            letters, ORDER, changes[part], largest, start + first, top + _LETTERS
+    said = f"{score}: blue to {largest:.3g}, orange to {-largest:.3g}; grey: the wild type"
+    each = _LETTERS + len(ORDER) * MAP + AXIS + _GAP
+    for part, top in strips(sheet, len(wild_type), each, title, said):
+        letters, first = wild_type[part], start + part.start
+        axes = substitution_map(
+            sheet, letters, ORDER, changes[part], largest, first, top + _LETTERS
         )
-        marks += axis(start + first, len(letters), top + _LETTERS + len(ORDER) * MAP + 11)
-    marks.append(
-        f'<text x="{LEFT}" y="{height - 8}" fill="#566270">{escape(score)}: blue to {largest:.3g}, '
-        f"orange to {-largest:.3g}; grey: the wild type</text></svg>\n"
-    )
-    return "".join(marks)
+        for column, letter in enumerate(letters):
+            axes.text(column, -0.9, letter, size=10, ha="center", va="baseline")
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
+from helicon.drawing.palette import theme_css
+from helicon.drawing.svg import DRAWING_CSS
 from helicon.files import write_aside
-from helicon.report.canvas import DRAWING_CSS
-from helicon.report.figure import HALF, NARROW, WIDE, Figure
-from helicon.report.palette import figure_css, theme_css
+from helicon.report.figures.figure import HALF, NARROW, WIDE, Figure
 from helicon.report.tables import Table
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -172,7 +172,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _styles() -> str:
-    return theme_css() + figure_css() + DRAWING_CSS + "\n" + _source("report.css")
+    return theme_css() + DRAWING_CSS + "\n" + _source("report.css")
 
 
 def _source(name: str) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helicon.metrics.measures import pearson, rmse, spearman
-from helicon.report.demo_results import Pretraining
-from helicon.report.records import Curve, read_record, write_record
-from helicon.report.statistics import Spread
+from helicon.report.results.demo import Pretraining
+from helicon.report.results.records import Curve, read_record, write_record
+from helicon.report.results.spread import Spread
 
 #: A measure of predicted numbers.
 MEASURES = {"spearman": spearman, "pearson": pearson, "rmse": rmse}

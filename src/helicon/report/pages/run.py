@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from helicon.errors import InputError
-from helicon.report.curves import learning_curves, logged, loss_curves
-from helicon.report.distillation import LETTERS, Watch, watched
-from helicon.report.figure import Figure
-from helicon.report.html import (
+from helicon.report.figures.curves import learning_curves, loss_curves
+from helicon.report.figures.figure import Figure
+from helicon.report.pages.measures import (
+    TELLING,
+    Row,
+    baseline_losses,
+    is_number,
+    measured,
+    scored_parts,
+    spread_note,
+    told,
+)
+from helicon.report.pages.page import (
     Block,
     Card,
     Cards,
@@ -24,16 +34,9 @@ from helicon.report.html import (
     Section,
     Source,
 )
-from helicon.report.run_measures import (
-    TELLING,
-    Row,
-    baseline_losses,
-    is_number,
-    measured,
-    scored_parts,
-    spread_note,
-    told,
-)
+from helicon.report.pages.teacher import watched
+from helicon.report.results.distillation import LETTERS, Watch
+from helicon.report.results.records import logged
 from helicon.report.wording import duration, facts, label, measure, value
 from helicon.training.run.folder import read_metrics, read_recipe
 
@@ -58,6 +61,8 @@ _SAID = (
     "student",
     "unit",
 )
+#: Folders in front of a file that is named from the root of a machine, or from a home.
+_PLACE = re.compile(r"(?<![\w.~/\\:-])(?:~|[A-Za-z]:)?[/\\](?:[^/\\\"'\n:,;]+[/\\]+)+(?=[^/\\\s])")
 #: Curves of measures on validation data that a page shows at most.
 _CURVES = 4
 
@@ -129,7 +134,11 @@ def _read_results(path: Path) -> dict[str, Any]:
 
 def _subtitle(recipe: Row, logs: Sequence[Sequence[Row]], *, finished: bool) -> str:
     options = recipe.get("recipe", {})
-    said = [f"`{options[key]}`" for key in ("model", "objective", "target") if options.get(key)]
+    said = [
+        f"`{without_folders(str(options[key]))}`"
+        for key in ("model", "objective", "target")
+        if options.get(key)
+    ]
     steps = max((int(row["step"]) for rows in logs for row in rows), default=0)
     seeds = f"{len(logs)} seeds of " if len(logs) > 1 else ""
     if steps:
@@ -208,20 +217,21 @@ def _recorded(logs: Sequence[Sequence[Row]], name: str) -> bool:
 
 def _notes(results: Row) -> list[Block]:
     notes = results.get("notes")
-    return [Items([str(note) for note in notes])] if notes else []
+    return [Items([without_folders(str(note)) for note in notes])] if notes else []
 
 
 def _next(folder: Path, recipe: Row, *, finished: bool) -> list[Block]:
     if not finished:
         text = "The run is not finished. Start it again with the same command and `--resume`."
         return [Prose(text)]
+    name = folder.resolve().name
     commands = {
-        "pretrain": f"helicon finetune {folder} TRAIN.csv --target COLUMN --out RUN",
-        "finetune": f"helicon evaluate {folder} DATA.csv --target COLUMN",
+        "pretrain": f"helicon finetune {name} TRAIN.csv --target COLUMN --out RUN",
+        "finetune": f"helicon evaluate {name} DATA.csv --target COLUMN",
     }
     verb = str(recipe.get("verb", ""))
     if recipe.get("recipe", {}).get("task") == "contacts":
-        commands = {verb: f"helicon predict {folder} PROTEINS.fasta --out contacts.parquet"}
+        commands = {verb: f"helicon predict {name} PROTEINS.fasta --out contacts.parquet"}
     return [Commands([commands[verb]])] if verb in commands else []
 
 
@@ -233,5 +243,12 @@ def _provenance(recipe: Row, results: Row, seeds: Sequence[Row], recipe_file: Pa
         ({"machine": seed["provenance"].get("machine")} for seed in seeds if "provenance" in seed),
         {},
     )
-    blocks: list[Block] = [Facts(list(facts(said)))] if said else []
-    return [*blocks, Source("recipe.toml", recipe_file.read_text(encoding="utf-8"))]
+    pairs = [(without_folders(name), without_folders(what)) for name, what in facts(said)]
+    blocks: list[Block] = [Facts(pairs)] if pairs else []
+    text = without_folders(recipe_file.read_text(encoding="utf-8"))
+    return [*blocks, Source("recipe.toml", text)]
+
+
+def without_folders(text: str) -> str:
+    """Text in which of the files of a machine stand the names alone; relative paths stay."""
+    return _PLACE.sub("", text)

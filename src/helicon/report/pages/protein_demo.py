@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from helicon.report.comparison import comparison
-from helicon.report.curves import learning_curves
-from helicon.report.figure import Figure
-from helicon.report.html import (
+from helicon.report.figures.comparison import comparison
+from helicon.report.figures.curves import learning_curves
+from helicon.report.figures.figure import Figure
+from helicon.report.figures.scatter import scatter
+from helicon.report.pages.masked_modelling import masked_modelling
+from helicon.report.pages.page import (
     Block,
     Card,
     Cards,
@@ -26,9 +28,7 @@ from helicon.report.html import (
     Section,
     with_commands,
 )
-from helicon.report.masked_modelling import masked_modelling
-from helicon.report.protein_demo_results import MEASURES, ProteinDemoResults
-from helicon.report.scatter import common_limits, scatter
+from helicon.report.results.protein_demo import MEASURES, ProteinDemoResults
 from helicon.report.tables import Cell, Column, Table
 from helicon.report.wording import duration, facts, label
 
@@ -132,7 +132,6 @@ def _scatter_figure(results: ProteinDemoResults) -> Figure:
         x_label=_INDEX,
         y_label="predicted from the protein",
         series=results.arms.index(arm),
-        limits=common_limits(truth, arm.mean),
         unit="test genes",
         caption=f"{len(truth):,} test genes, {runs}. Of the models the best on validation genes.",
     )

@@ -7,11 +7,11 @@ from functools import partial
 
 import numpy as np
 
-from helicon.report.canvas import Canvas
-from helicon.report.figure import Figure, empty_note
-from helicon.report.layout import Frame, shortened, text_width, ticks
-from helicon.report.palette import series_role
-from helicon.report.statistics import Spread
+from helicon.drawing.palette import series_role
+from helicon.drawing.sheet import Sheet
+from helicon.report.figures.comparison import name_row, rows_of
+from helicon.report.figures.figure import Figure, padded, without_numbers
+from helicon.report.results.spread import Spread
 from helicon.report.tables import Column, Table
 
 _ROW = 52.0
@@ -45,8 +45,7 @@ def dissimilarity(
     notes.append("Bars: means over batches, the dots on them.")
     if marks:
         notes.append("Vertical strokes: published.")
-    if lost := sum(len(s.values) - len(s.finite) for s in spreads.values()):
-        notes.append(f"{lost} values that are not numbers are left out.")
+    lost = sum(len(s.values) - len(s.finite) for s in spreads.values())
     said = [
         f"{name} {spread.text()}" + (f" (published {marks[name]:g})" if name in marks else "")
         for name, spread in spreads.items()
@@ -55,7 +54,7 @@ def dissimilarity(
     rows = [(n, s.mean if s.finite else None, marks.get(n)) for n, s in spreads.items()]
     return Figure(
         title=title,
-        caption=" ".join(notes),
+        caption=" ".join([*notes, *without_numbers(lost)]),
         alt=f"Bar chart of the {_LABEL}: {'; '.join(said) or 'no values'}.",
         draw=partial(_draw, spreads, marks),
         data=Table(_LABEL, columns if marks else columns[:2], [r[: 2 + bool(marks)] for r in rows])
@@ -64,36 +63,18 @@ def dissimilarity(
     )
 
 
-def _draw(spreads: Mapping[str, Spread], marks: Mapping[str, float], width: float) -> Canvas:
-    canvas = Canvas(width)
-    height = max(len(spreads), 1) * _ROW + 6
-    canvas.height = height + 48
-    highest = max([*(v for s in spreads.values() for v in s.finite), *marks.values()], default=1.0)
-    places = ticks(0.0, 1.06 * highest or 1.0, 4)
-    top = places[-1] + (places[1] - places[0] if places[-1] < highest else 0.0)
-    frame = Frame((10, 6, width - 20, height), (0.0, top), (0, 1))
-    frame.draw_x(canvas, _LABEL, grid=True)
-    if not spreads:
-        empty_note(canvas, 6, height)
+def _draw(spreads: Mapping[str, Spread], marks: Mapping[str, float], sheet: Sheet) -> None:
+    _, highest = padded(*(s.values for s in spreads.values()), [*marks.values()])
+    axes = rows_of(sheet, len(spreads), _ROW, 6, _LABEL, (0, highest))
+    first, second = (sheet.colour[series_role(i)] for i in range(2))
     for i, (name, spread) in enumerate(spreads.items()):
-        _draw_pair(canvas, frame, name, spread, marks.get(name), 6 + i * _ROW)
-    return canvas
-
-
-def _draw_pair(
-    canvas: Canvas, frame: Frame, name: str, spread: Spread, mark: float | None, top: float
-) -> None:
-    left, _, width, _ = frame.box
-    value = spread.text()
-    short = shortened(name, width - text_width(value) - 16, bold=True)
-    tip = name if short != name else ""
-    canvas.text(left, top + 17, short, "ink", bold=True, halo=True, tip=tip)
-    canvas.text(left + width, top + 17, value, "ink", anchor="end", halo=True)
-    if spread.finite:
-        end = float(frame.across(spread.mean))
-        canvas.rectangle((left, top + 25, end - left, 16), series_role(0), opacity=0.45)
-        for x, one in zip(frame.across(spread.finite), spread.finite, strict=True):
-            canvas.disc(float(x), top + 33, 3.5, series_role(0), tip=f"{one:.4f}")
-    if mark is not None:
-        x = float(frame.across(mark))
-        canvas.line([(x, top + 22), (x, top + 44)], series_role(1), width=2.5)
+        y = i * _ROW
+        name_row(sheet, axes, y + 17, name, spread.text())
+        if spread.finite:
+            axes.barh(y + 33, spread.mean, height=16, color=first, alpha=0.45)
+        said = [f"{one:.4f}" for one in spread.finite]
+        level = [y + 33] * len(said)
+        edge = sheet.colour["surface"]
+        axes.scatter(spread.finite, level, s=49, color=first, edgecolors=edge, urls=said, zorder=3)
+        if name in marks:
+            axes.plot([marks[name]] * 2, [y + 22, y + 44], color=second, lw=2.5)

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from helicon.report.comparison import comparison
-from helicon.report.confusion import confusion_matrix
-from helicon.report.figure import Figure
-from helicon.report.html import Block, Columns
+from helicon.report.figures.comparison import comparison
+from helicon.report.figures.confusion import confusion_matrix
+from helicon.report.figures.figure import Figure
+from helicon.report.pages.page import Block, Columns
 from helicon.report.tables import Column, Table
 from helicon.report.wording import label, measure
 

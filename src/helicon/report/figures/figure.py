@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from helicon.files import write_aside
-from helicon.report.canvas import Canvas
+import numpy as np
+from numpy.typing import ArrayLike
+
+from helicon.drawing import sheet
+from helicon.drawing.sheet import Draw
 from helicon.report.tables import Table
 
 #: Widths in pixels for which a page draws a figure: full column, half a column, a phone.
@@ -22,19 +24,19 @@ class Figure:
         title: its heading.
         caption: how to read it.
         alt: what it shows, in words.
-        draw: makes the drawing for a width in pixels.
+        draw: puts it on a sheet of some width.
         data: the numbers behind it, for a table that can be opened below.
     """
 
     title: str
     caption: str
     alt: str
-    draw: Callable[[float], Canvas]
+    draw: Draw
     data: Table | None = None
 
     def svg(self, width: float = WIDE) -> str:
         """The drawing as an SVG element that takes its colours from the page."""
-        return self.draw(width).svg(self.alt)
+        return sheet.svg(self.draw, width, self.alt)
 
     def write(
         self, path: str | Path, *, width: float = WIDE, theme: str = "light", scale: float = 2.0
@@ -47,15 +49,22 @@ class Figure:
             theme: `light` or `dark`, for PNG.
             scale: dots a pixel, for PNG.
         """
-        path = Path(path)
-        canvas = self.draw(width)
-        if path.suffix == ".png":
-            return canvas.png(path, theme=theme, scale=scale)
-        with write_aside(path) as aside:
-            aside.write_text(canvas.svg(self.alt, standalone=True), encoding="utf-8")
-        return path
+        return sheet.write(
+            self.draw, path, width, self.alt, title=self.title, theme=theme, scale=scale
+        )
 
 
-def empty_note(canvas: Canvas, top: float, height: float) -> None:
-    """Say in the middle of a plot that there is nothing to show."""
-    canvas.text(canvas.width / 2, top + height / 2, "no values recorded", anchor="middle")
+def padded(*values: ArrayLike) -> tuple[float, float]:
+    """A range that holds all values that are numbers, with some room; from 0 where that is near."""
+    every = np.concatenate([np.ravel(np.asarray(part, dtype=float)) for part in values])
+    every = every[np.isfinite(every)]
+    if not len(every):
+        return 0.0, 1.0
+    low, high = float(every.min()), float(every.max())
+    margin = 0.06 * (high - low) or 0.1 * abs(high) or 0.5
+    return (0.0 if 0 <= low < margin else low - margin), high + margin
+
+
+def without_numbers(lost: int, what: str = "values") -> list[str]:
+    """A sentence of a caption about values that are left out; nothing where there are none."""
+    return [f"{lost:,} {what} that are not numbers are left out."] if lost else []

@@ -7,11 +7,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from helicon.drawing.palette import series_role
+from helicon.drawing.sheet import LEVEL, Sheet, shortened
 from helicon.metrics.measures import pearson, spearman
-from helicon.report.canvas import Canvas
-from helicon.report.figure import Figure, empty_note
-from helicon.report.layout import Frame, text_width, tick_texts, ticks
-from helicon.report.palette import series_role
+from helicon.report.figures.figure import Figure, padded
 
 Values = NDArray[np.float64]
 
@@ -55,41 +54,21 @@ def scatter(
         caption=" ".join(notes),
         alt=f"Scatter plot of {y_label} against {x_label}: {said}.",
         draw=partial(
-            _draw, shown, limits or common_limits(shown), (x_label, y_label), series_role(series)
+            _draw, shown, limits or padded(shown), (x_label, y_label), series_role(series)
         ),
     )
 
 
-def common_limits(*values: ArrayLike) -> tuple[float, float]:
-    """A range that holds all finite values, rounded outwards to the ticks."""
-    every = np.concatenate([np.ravel(np.asarray(part, dtype=float)) for part in values])
-    every = every[np.isfinite(every)]
-    if not len(every):
-        return 0.0, 1.0
-    low, high = float(every.min()), float(every.max())
-    margin = 0.03 * (high - low) or 0.1 * abs(high) or 0.5
-    low, high = low - margin, high + margin
-    places = ticks(low, high, 5)
-    step = places[1] - places[0] if len(places) > 1 else high - low
-    return float(np.floor(low / step) * step), float(np.ceil(high / step) * step)
-
-
 def _draw(
-    points: Values, limits: tuple[float, float], labels: tuple[str, str], role: str, width: float
-) -> Canvas:
-    canvas = Canvas(width)
-    top, left = 30.0, Frame.left_margin(*limits, 300)
-    last = tick_texts(ticks(*limits, 5))[-1]
-    size = min(width - left - max(14.0, text_width(last, 11) / 2), 420.0)
-    canvas.height = top + size + 42
-    frame = Frame((left, top, size, size), limits, limits)
-    frame.draw_y(canvas, labels[1])
-    frame.draw_x(canvas, labels[0], grid=True)
-    canvas.line(frame.points(limits, limits), "muted", width=1.3, dash=(5, 4))
+    points: Values, limits: tuple[float, float], labels: tuple[str, str], role: str, sheet: Sheet
+) -> None:
+    axes = sheet.plot(min(sheet.width, 420.0) + 20)
+    axes.set(xlim=limits, ylim=limits, aspect="equal", anchor="W")
+    axes.grid()
+    axes.set_xlabel(shortened(labels[0], min(sheet.width, 420.0) - 80), loc="right")
+    sheet.say_above(axes, labels[1])
+    axes.plot(limits, limits, color=sheet.colour["muted"], linewidth=1.3, linestyle=LEVEL)
     if not len(points):
-        empty_note(canvas, top, size)
-    inside = ((points >= limits[0]) & (points <= limits[1])).all(axis=1)
-    radius = 2.6 if len(points) > 200 else 4.0
-    for x, y in frame.points(*points[inside].T):
-        canvas.disc(float(x), float(y), radius, role, stroke=role, opacity=0.45)
-    return canvas
+        sheet.note(axes)
+    size = 22 if len(points) > 200 else 50
+    axes.scatter(*points.T, s=size, color=sheet.colour[role], alpha=0.45, linewidths=0)

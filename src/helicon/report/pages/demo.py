@@ -11,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from helicon.report.browser import Feature, Panel, genome_browser
-from helicon.report.comparison import comparison
-from helicon.report.confusion import confusion_matrix
-from helicon.report.curves import learning_curves
-from helicon.report.demo_results import DemoResults
-from helicon.report.distillation import watched
-from helicon.report.figure import Figure
-from helicon.report.html import (
+from helicon.report.figures.browser import Feature, Panel, genome_browser
+from helicon.report.figures.comparison import comparison
+from helicon.report.figures.confusion import confusion_matrix
+from helicon.report.figures.curves import learning_curves
+from helicon.report.figures.figure import Figure
+from helicon.report.pages.masked_modelling import masked_modelling
+from helicon.report.pages.page import (
     Block,
     Card,
     Cards,
@@ -29,8 +28,9 @@ from helicon.report.html import (
     Section,
     with_commands,
 )
-from helicon.report.masked_modelling import masked_modelling
-from helicon.report.statistics import Spread
+from helicon.report.pages.teacher import watched
+from helicon.report.results.demo import DemoResults
+from helicon.report.results.spread import Spread
 from helicon.report.tables import Cell, Column, Table
 from helicon.report.wording import bases, duration, facts, percent
 

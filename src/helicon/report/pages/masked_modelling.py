@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from helicon.report.curves import loss_curves
-from helicon.report.demo_results import Pretraining
-from helicon.report.distillation import LETTERS
-from helicon.report.html import Block, Prose
+from helicon.report.figures.curves import loss_curves
+from helicon.report.pages.page import Block, Prose
+from helicon.report.results.demo import Pretraining
+from helicon.report.results.distillation import LETTERS
 from helicon.report.tables import Column, Table
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from helicon.metrics.measures import mcc, per_class
-from helicon.report.distillation import Watch
-from helicon.report.records import Curve, read_record, write_record
-from helicon.report.statistics import Spread
+from helicon.report.results.distillation import Watch
+from helicon.report.results.records import Curve, read_record, write_record
+from helicon.report.results.spread import Spread
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -20,6 +20,12 @@ Record = TypeVar("Record")
 
 #: Points of a curve: pairs of step and value.
 Curve = tuple[tuple[float, float], ...]
+
+
+def logged(rows: Sequence[Mapping[str, Any]], name: str) -> Curve:
+    """A measure in the rows of a run's log; what could not be measured (null there) is NaN."""
+    found = ((float(row["step"]), row[name]) for row in rows if name in row)
+    return tuple((step, math.nan if value is None else float(value)) for step, value in found)
 
 
 def write_record(record: Any, path: str | Path) -> Path:

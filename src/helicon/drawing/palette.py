@@ -1,13 +1,11 @@
 """Colours by their role, for the light and the dark theme, in pages and in figures alike.
 
-A figure names a role (`ink`, `series-1`); the page turns it into a CSS variable, a PNG into the
-colour of one theme. The two first series, and the two strands, stay apart under deuteranopia and
-protanopia; every colour that carries text has a contrast of 4.5 or more on page and surface.
+The two first series, and the two strands, stay apart under deuteranopia and protanopia; every
+colour that carries text has a contrast of 4.5 or more on page and surface. Roles that share a
+colour share it in both themes.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 #: Colours of the light theme, by role.
 LIGHT = {
@@ -52,13 +50,13 @@ DARK = {
 }
 
 THEMES = {"light": LIGHT, "dark": DARK}
-
-_SERIES = [role for role in LIGHT if role.startswith("series-")]
+#: Roles of series in their order.
+SERIES = tuple(role for role in LIGHT if role.startswith("series-"))
 
 
 def series_role(index: int) -> str:
     """Role of the colour of the series with this 0-based index; they repeat after six."""
-    return _SERIES[index % len(_SERIES)]
+    return SERIES[index % len(SERIES)]
 
 
 def theme_css() -> str:
@@ -68,13 +66,6 @@ def theme_css() -> str:
         f":root{{{light}}}\n"
         f"@media (prefers-color-scheme: dark){{:root:not([data-theme=light]){{{dark}}}}}\n"
         f":root[data-theme=dark]{{{dark}}}\n"
-    )
-
-
-def figure_css(roles: Iterable[str] = LIGHT) -> str:
-    """CSS classes for figures: `f-ROLE` fills and `s-ROLE` strokes with the colour of a role."""
-    return "".join(
-        f".f-{role}{{fill:var(--{role})}}.s-{role}{{stroke:var(--{role})}}" for role in roles
     )
 
 

@@ -1,0 +1,1 @@
+"""Figures: each a short function on plain arrays that gives a `Figure`."""

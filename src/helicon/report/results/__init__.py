@@ -1,0 +1,1 @@
+"""What result files hold, as plain values that figures and pages are made from."""
