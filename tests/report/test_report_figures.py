@@ -3,6 +3,7 @@ import math
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import matplotlib.image
@@ -112,9 +113,14 @@ class Words:
     upright: bool
 
 
-def words(figure: Figure, width: float = WIDE) -> list[Words]:
+@cache
+def svg_of(name: str, width: float) -> str:
+    return FIGURES[name].svg(width)
+
+
+def words(text: str) -> list[Words]:
     found = []
-    for element in ElementTree.fromstring(figure.svg(width)).iter("text"):
+    for element in ElementTree.fromstring(text).iter("text"):
         style = dict(part.split(":") for part in element.get("style", "").split(";"))
         text = "".join([element.text or "", *(child.tail or "" for child in element)])
         size = float(style["font-size"].removesuffix("px"))
@@ -136,7 +142,7 @@ def artists(figure: Figure, kind: type) -> list[Any]:
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 def test_every_figure_is_whole_svg_with_words_for_it(name, width):
     figure = FIGURES[name]
-    text = figure.svg(width)
+    text = svg_of(name, width)
     root = ElementTree.fromstring(text)
     assert root.get("role") == "img"
     assert root.get("aria-label")
@@ -166,10 +172,9 @@ def test_every_figure_is_whole_svg_with_words_for_it(name, width):
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("width", [WIDE, HALF, NARROW])
 def test_nothing_is_drawn_outside(name, width):
-    figure = FIGURES[name]
-    root = ElementTree.fromstring(figure.svg(width))
+    root = ElementTree.fromstring(svg_of(name, width))
     height = float(root.get("viewBox", "").split()[3])
-    for said in words(figure, width):
+    for said in words(svg_of(name, width)):
         if said.upright:
             assert said.box.x0 >= -12, said
             assert said.box.x1 <= width + 12, said
@@ -194,7 +199,7 @@ def test_nothing_is_drawn_outside(name, width):
 )
 @pytest.mark.parametrize("width", [WIDE, HALF, NARROW])
 def test_no_text_covers_another(name, width):
-    upright = [said for said in words(FIGURES[name], width) if said.upright]
+    upright = [said for said in words(svg_of(name, width)) if said.upright]
     assert upright
     for one, other in itertools.combinations(upright, 2):
         shared = Bbox.intersection(one.box, other.box)
@@ -272,7 +277,7 @@ def test_views_are_compared_with_what_was_published():
 
 def test_confusion_is_shared_out_by_row():
     figure = confusion_matrix([[3, 1], [0, 0]], ["a", "b"])
-    said = [said.text for said in words(figure)]
+    said = [said.text for said in words(figure.svg())]
     assert {"75.0", "25.0", "3", "1"} <= set(said)
     assert said.count("–") == 2
     assert "a right 75.0" in figure.alt
@@ -308,7 +313,7 @@ def test_genes_outside_are_left_out_and_cut_ones_have_no_point():
 def test_a_narrow_browser_breaks_the_region_in_two():
     figure = browser(genes=[(1500, 2000, "+", "a")])
     for width, rows in ((NARROW, 2), (WIDE, 1)):
-        assert [said.text for said in words(figure, width)].count("pretrained") == rows
+        assert [said.text for said in words(figure.svg(width))].count("pretrained") == rows
 
 
 def test_called_segments_are_drawn():

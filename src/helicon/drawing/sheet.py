@@ -71,8 +71,8 @@ class Sheet:
 
     def note(self, axes: Axes, text: str = "no values recorded") -> None:
         """Say in the middle of axes that there is nothing to show."""
-        where = {"transform": axes.transAxes, "ha": "center", "va": "center"}
-        axes.text(0.5, 0.5, text, color=self.colour["muted"], **where)
+        muted = self.colour["muted"]
+        axes.text(0.5, 0.5, text, color=muted, ha="center", va="center", transform=axes.transAxes)
 
     def say_above(self, axes: Axes, label: str) -> None:
         """Write what the vertical axis is, above it."""
@@ -225,7 +225,7 @@ def dashes(colour: str) -> Line2D:
 LEVEL = (0, (5, 4))
 
 
-def _style(colour: Mapping[str, str]) -> dict[str, Any]:
+def _style(colour: Mapping[str, str]) -> Any:
     return {
         "font.family": _FONT,
         "font.size": 12,

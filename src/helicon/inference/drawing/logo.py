@@ -82,8 +82,9 @@ def _draw(
         axes.axhline(0, color=sheet.colour["line"], linewidth=1)
         places = [-tallest, 0, tallest]
         axes.set_yticks(places, labels=[f"{at:.2g}" for at in places], size=10)
-        for label, side in zip(axes.get_yticklabels(), ("bottom", "center", "top"), strict=True):
-            label.set_verticalalignment(side)
+        lowest, _, highest = axes.get_yticklabels()
+        lowest.set_verticalalignment("bottom")
+        highest.set_verticalalignment("top")
         number_positions(axes, len(there), start + part.start)
         _draw_letters(sheet, axes, there, heights[part])
         under = top + _LOGO + _GAP

@@ -72,7 +72,8 @@ def substitution_map(
     axes.spines["bottom"].set_visible(False)
     axes.set_yticks(range(rows), labels=list(letters), size=10, color=sheet.colour["ink"])
     number_positions(axes, count, start)
-    colours, tips = [], []
+    colours: list[tuple[float, ...]] = []
+    tips: list[str | None] = []
     rises, falls = (to_rgba(sheet.colour[role])[:3] for role in ("series-1", "series-5"))
     same, unknown = (to_rgba(sheet.colour[role], 0.45) for role in ("muted", "grid"))
     for column, old in enumerate(there):
@@ -85,9 +86,9 @@ def substitution_map(
                 share = min(1.0, abs(value) / largest)
                 colours.append((*(rises if value > 0 else falls), round(share, 3)))
                 tips.append(f"{start + column:,} {old}>{new} {value:.4g}")
-    at = np.indices((count, rows)).reshape(2, -1)
+    x, y = np.indices((count, rows)).reshape(2, -1)
     size = (MAP - 1) ** 2
-    axes.scatter(*at, s=size, marker="s", c=colours, linewidths=0, urls=tips, clip_on=False)
+    axes.scatter(x, y, s=size, marker="s", c=colours, linewidths=0, urls=tips, clip_on=False)
     return axes
 
 

@@ -196,9 +196,9 @@ def _draw_panel(
             at = (at[:-1] + at[1:]) / 2
         axes.fill_between(at, 0, sign * means, color=sheet.colour[role], alpha=0.85, linewidth=0)
     for segment in panel.segments:
-        low = -1 - 5 / half if segment.strand == "-" else 1 + 2 / half
+        under = -1 - 5 / half if segment.strand == "-" else 1 + 2 / half
         start, width = segment.start, segment.end - segment.start
-        bar = Rectangle((start, low), width, 3 / half, color=sheet.colour[segment.role], lw=0)
+        bar = Rectangle((start, under), width, 3 / half, color=sheet.colour[segment.role], lw=0)
         axes.add_patch(bar)
         bar.set_clip_box(axes.bbox.padded(6))
 
@@ -228,8 +228,8 @@ def _draw_genes(
 def _draw_gene(sheet: Sheet, axes: Axes, gene: Feature, top: float) -> None:
     low, high = axes.get_xlim()
     pixel = (high - low) / (sheet.width - _LEFT - _RIGHT)
-    left, right = max(gene.start, low), min(gene.end, high)
-    right = max(right, left + 1.5 * pixel)
+    left = max(gene.start, low)
+    right = max(min(gene.end, high), left + 1.5 * pixel)
     head = min(_HEAD * pixel, (right - left) / 2)
     bottom = top + 14
     forward = head if gene.strand == "+" and gene.end <= high else 0
@@ -243,7 +243,12 @@ def _draw_gene(sheet: Sheet, axes: Axes, gene: Feature, top: float) -> None:
     tip = f"{gene.name}: {place}" if gene.name else place
     axes.add_patch(Polygon(points, color=sheet.colour[gene.role], linewidth=0, url=tip))
     if gene.name and text_width(gene.name, 10) * pixel <= right - left - 2 * head - 2 * pixel:
-        text = {"color": sheet.colour["surface"], "size": 10, "ha": "center", "va": "center"}
+        text: dict[str, Any] = {
+            "color": sheet.colour["surface"],
+            "size": 10,
+            "ha": "center",
+            "va": "center",
+        }
         axes.text((left + right) / 2, top + 7, gene.name, url=tip, **text)
 
 

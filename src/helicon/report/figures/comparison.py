@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -89,7 +89,11 @@ def name_row(sheet: Sheet, axes: Axes, y: float, name: str, value: str) -> None:
     """Write a group's name at the left, and what was measured at the right, above its marks."""
     short = shortened(name, sheet.width - 36 - text_width(value), bold=True)
     ground = {"facecolor": sheet.colour["surface"], "edgecolor": "none", "pad": 1}
-    across = {"transform": axes.get_yaxis_transform(), "va": "baseline", "bbox": ground}
+    across: dict[str, Any] = {
+        "transform": axes.get_yaxis_transform(),
+        "va": "baseline",
+        "bbox": ground,
+    }
     tip = name if short != name else None
     axes.text(0, y, short, weight="bold", url=tip, **across)
     axes.text(1, y, value, ha="right", **across)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -65,7 +66,7 @@ def _draw(counts: Counts, shares: Counts, classes: list[str], sheet: Sheet) -> N
     sheet.height = top + cell * k + 2
     axes = sheet.panel(left, top, cell * k, cell * k, xlim=(0, cell * k), ylim=(cell * k, 0))
     axes.set_axis_off()
-    muted = {"color": sheet.colour["muted"], "size": 11}
+    muted: dict[str, Any] = {"color": sheet.colour["muted"], "size": 11}
     axes.text(0, -depth - 12, "predicted", va="bottom", **muted)
     for i, name in enumerate(classes):
         middle = cell * (i + 0.5)
@@ -81,7 +82,7 @@ def _draw(counts: Counts, shares: Counts, classes: list[str], sheet: Sheet) -> N
 
 
 def _name_row(
-    axes: Axes, name: str, total: str, y: float, room: float, cell: float, muted: dict
+    axes: Axes, name: str, total: str, y: float, room: float, cell: float, muted: dict[str, Any]
 ) -> None:
     """Write a true class beside its row, with its count where the row is high enough."""
     tip = f"{name}: {total}"
@@ -107,7 +108,7 @@ def _draw_cell(
     x, y = (cell * one for one in place)
     box = partial(Rectangle, (x + 1, y + 1), cell - 2, cell - 2, linewidth=0, url=tip)
     axes.add_patch(box(color=sheet.colour["grid"], alpha=0.6))
-    middle = {"ha": "center", "va": "center"}
+    middle: dict[str, Any] = {"ha": "center", "va": "center"}
     x, y = x + cell / 2, y + cell / 2
     if not np.isfinite(share):
         axes.text(x, y, "–", color=sheet.colour["muted"], **middle)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import cast
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -119,7 +118,8 @@ def _draw_losses(
     for name, table in valid.items():
         axes.plot(*table.T, color=colours[name], linewidth=1, linestyle=(0, (2, 4)))
         said = [f"step {step:,.0f}: {value:.4f}" for step, value in table]
-        dots = axes.scatter(*table.T, s=64, color=colours[name], urls=said, zorder=3)
+        x, y_ = table.T
+        dots = axes.scatter(x, y_, s=64, color=colours[name], urls=said, zorder=3)
         dots.set(edgecolor=sheet.colour["surface"], clip_on=False)
         mark = Line2D([], [], color=colours[name], marker="o", markersize=8, linestyle="")
         legend.append((_joined(name, "validation", names), mark))
@@ -234,7 +234,7 @@ def _smooth(values: Values, width: int) -> Values:
     """Centred moving mean over `width` values; windows are cut at both ends."""
     window, ones = np.ones(min(width, len(values))), np.ones(len(values))
     total = np.convolve(values, window, "same")
-    return cast(Values, total / np.convolve(ones, window, "same"))
+    return total / np.convolve(ones, window, "same")
 
 
 def _mean_curve(runs: Sequence[Values]) -> Values:

@@ -71,4 +71,6 @@ def _draw(
     if not len(points):
         sheet.note(axes)
     size = 22 if len(points) > 200 else 50
-    axes.scatter(*points.T, s=size, color=sheet.colour[role], alpha=0.45, linewidths=0)
+    axes.scatter(
+        points[:, 0], points[:, 1], s=size, color=sheet.colour[role], alpha=0.45, linewidths=0
+    )
