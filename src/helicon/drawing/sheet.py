@@ -201,7 +201,7 @@ def logarithmic(axes: Axes, which: Literal["x", "y"]) -> None:
 def _plain_numbers(axes: Axes, across: float) -> Axes:
     """Ticks at few round numbers, about one in 90 pixels `across`."""
     axes.patch.set_visible(False)
-    for axis, most in ((axes.xaxis, max(int(across / 90), 2)), (axes.yaxis, 5)):
+    for axis, most in ((axes.xaxis, int(across / 90) + 1), (axes.yaxis, 5)):
         axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]))
         _write_plainly(axis)
     return axes
