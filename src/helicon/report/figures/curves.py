@@ -143,7 +143,11 @@ def _draw_runs(
             axes.plot(*_outline(table, sheet).T, color=colour, linewidth=1, alpha=0.35)
         alone = "o" if len(means[name]) == 1 else None
         (line,) = axes.plot(
-            *_outline(means[name], sheet).T, color=colour, linewidth=2.2, marker=alone, clip_on=not alone
+            *_outline(means[name], sheet).T,
+            color=colour,
+            linewidth=2.2,
+            marker=alone,
+            clip_on=not alone,
         )
         legend += [(name, line)] if name else []
     _explain(sheet, axes, levels if everything else {}, y, legend)
