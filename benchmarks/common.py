@@ -152,14 +152,22 @@ def conditions(seed: int, device: torch.device) -> dict[str, Any]:
     }
 
 
-def write(name: str, results: dict[str, Any], report: str, folder: Path | None = None) -> None:
+def write(
+    name: str,
+    results: dict[str, Any],
+    report: str,
+    folder: Path | None = None,
+    *,
+    shown: bool = True,
+) -> None:
     """Write `NAME.json` and `NAME.md` to a folder, else to `results/`, and print the latter."""
     folder = folder or RESULTS
     with write_aside(folder / f"{name}.json") as path:
         path.write_text(json.dumps(results, indent=1) + "\n")
     with write_aside(folder / f"{name}.md") as path:
         path.write_text(report)
-    print(report)
+    if shown:
+        print(report)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
