@@ -75,7 +75,9 @@ def test_words_may_be_what_is_missing_among_numbers(tmp_path):
 def test_a_word_among_fractions_is_refused_by_row(tmp_path):
     said = refused(text_table(tmp_path, ["0.5", "0.25", "high", "1"]))
     assert said.startswith(", line 4: the label 'high' in 'label' stands among numbers")
-    assert labels(text_table(tmp_path, ["1", "2", "X"])).tolist() == ["1", "2", "X"]
+    for words in (["1", "2", "X"], ["1e400", "x"]):
+        table = read_table(text_table(tmp_path, words), target="label")
+        assert table.labels.tolist() == words and decide_task(table).kind == "classification"
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def stray_text(labels: Labels) -> int | None:
     unique, rows, times = np.unique(labels, return_index=True, return_counts=True)
     numbers = _dotted(pl.Series(unique.tolist(), dtype=pl.String))
     known = numbers.is_not_null().to_numpy()
-    values = numbers.fill_null(0).to_numpy()
+    values = np.nan_to_num(numbers.fill_null(0).to_numpy())
     if not (values % 1 != 0).any() or 2 * times[known].sum() < len(labels):
         return None
     return int(rows[~known].min())
