@@ -457,3 +457,35 @@ def test_genotypes_stay_at_home(genome, folders, tmp_path):
     )  # fmt: skip
     (shard,) = job.shards()
     assert shard.size == 100 and len(pickle.dumps(shard.payload)) < 20_000
+
+
+def test_the_output_can_be_made_bcf(folders, tmp_path):
+    """Contigs, filters and fields that the input does not define are defined in the output."""
+    (tmp_path / "g.fa").write_text(f">c:1|x\n{'ACGTTGCA' * 10}\n>c2\n{'ACGTTGCA' * 5}\n")
+    head = f"{HEAD}\tFORMAT\tS"
+    rows = ["c:1|x\t1\t.\tA\tT\t50.0\tq10\tDP=3;AF=0.50;XX=a;FL\tGT:DP\t0|1:3",
+            "c:1|x\t9\t.\tA\t<DEL>,T\t.\tPASS\t.\tGT:ZZ\t1|2:q",
+            "c2\t2\t.\tC\tG\t.\t.\t.\tGT\t1/1"]  # fmt: skip
+    (tmp_path / "a.vcf").write_text(head + "\n" + "\n".join(rows) + "\n")
+    out = tmp_path / "o.vcf.gz"
+    variants(folders["language"], tmp_path / "a.vcf", reference=tmp_path / "g.fa", out=out)
+    text = gzip.decompress(out.read_bytes()).decode()
+    assert text.startswith("##fileformat=") and "##contig=<ID=c:1|x,length=80>\n" in text
+    assert [line.split("\t")[:7] for line in text.splitlines()[-3:]] == [
+        row.split("\t")[:7] for row in rows
+    ]
+    with (
+        pysam.VariantFile(str(out)) as old,
+        pysam.VariantFile(str(tmp_path / "o.bcf"), "wb", header=old.header) as new,
+    ):
+        for one in old:
+            new.write(one)
+    pysam.index(str(tmp_path / "o.bcf"))
+    with pysam.VariantFile(str(tmp_path / "o.bcf")) as file:
+        assert [one.pos for one in file.fetch("c:1|x", 3, 20)] == [9]
+        (first,) = file.fetch("c:1|x", 0, 3)
+        assert first.info["DP"] == 3 and first.info["FL"] and first.samples["S"]["DP"] == 3
+        assert len(next(file.fetch("c2")).info["HELICON_LLR"]) == 1
+    twice = tmp_path / "twice.vcf.gz"
+    variants(folders["language"], out, reference=tmp_path / "g.fa", out=twice)
+    assert gzip.decompress(twice.read_bytes()).decode() == text

@@ -12,9 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, NamedTuple, cast
-
-import pysam
+from typing import IO, Any, Literal, NamedTuple, cast
 
 from helicon.data.reading.compressed import OR_LATIN_1, foreign, open_bytes
 from helicon.errors import InputError
@@ -77,7 +75,7 @@ class Header:
     @property
     def samples(self) -> list[str]:
         """Names of the samples, in order."""
-        return [name.decode("utf-8", "replace") for name in self.columns.split(b"\t")[9:]]
+        return [name.decode("utf-8", OR_LATIN_1) for name in self.columns.split(b"\t")[9:]]
 
 
 class Vcf:
@@ -135,7 +133,7 @@ class Vcf:
         if alt.translate(None, _BASES):
             _check(alts)
         return Record(number, text, chrom.decode("utf-8", OR_LATIN_1), int(position),
-                      name.decode("utf-8", "backslashreplace"), ref.decode(), alts)  # fmt: skip
+                      name.decode("utf-8", OR_LATIN_1), ref.decode(), alts)  # fmt: skip
 
 
 class _Malformed(Exception):
@@ -245,8 +243,28 @@ def _text_lines(handle: io.BufferedIOBase) -> Iterator[tuple[int, bytes]]:
     buffered.detach()
 
 
+def htslib(what: str) -> Any:
+    """The module pysam, without which plain and gzip VCF files are still read and written.
+
+    Args:
+        what: what it is wanted for.
+
+    Raises:
+        InputError: it is not installed: there is none for Windows.
+    """
+    try:
+        import pysam
+    except ImportError as error:
+        raise InputError(
+            f"{what} need pysam, which is not installed (on Windows: use WSL, or plain .vcf and "
+            ".parquet files)"
+        ) from error
+    return pysam
+
+
 def _bcf_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The header's lines, all of number 0, and the records as text, numbered from 1."""
+    pysam = htslib("BCF files")
     silence = pysam.set_verbosity(0)
     try:
         with pysam.VariantFile(str(path), "rb") as file:
@@ -273,7 +291,7 @@ def _read_header(path: Path, lines: Iterator[tuple[int, bytes]]) -> Header:
         if not text.startswith(b"#CHROM"):
             raise InputError(
                 f"{path}, line {number}: the header line '#CHROM ...' should stand before the "
-                "first record; a VCF file is wanted"
+                "first record, with tabs between its names; a VCF file is wanted"
             )
         _check_columns(path, number, text)
         return Header(tuple(meta), text)

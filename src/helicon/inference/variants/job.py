@@ -19,7 +19,14 @@ import pyarrow as pa
 
 from helicon.data.genome.genome import Genome
 from helicon.data.variants.vcf import OnError, Record, Vcf, open_vcf
-from helicon.data.variants.writing import Info, annotate, annotated_header, info_name, vcf_writer
+from helicon.data.variants.writing import (
+    Info,
+    Undefined,
+    annotate,
+    annotated_header,
+    info_name,
+    vcf_writer,
+)
 from helicon.errors import InputError
 from helicon.files import sha256
 from helicon.forward.network import Network
@@ -55,6 +62,7 @@ class Survey:
         first: what is wrong with the first of these.
         sorted: whether the records are in the order of an index.
         last: largest position.
+        undefined: header lines for what the records use and the header does not define.
     """
 
     records: int = 0
@@ -65,6 +73,7 @@ class Survey:
     first: str = ""
     sorted: bool = True
     last: int = 0
+    undefined: tuple[bytes, ...] = ()
 
     def add(self, alleles: Sequence[Allele]) -> None:
         """Count the alleles of a record."""
@@ -110,6 +119,7 @@ class VariantsJob:
         on_mismatch: see `Resolver`.
         on_error: see `Resolver` and `open_vcf`.
         records: how many there are, if that is known.
+        undefined: header lines to be added, see `Survey`.
     """
 
     model: str | Path
@@ -125,6 +135,7 @@ class VariantsJob:
     on_mismatch: OnMismatch = "fail"
     on_error: OnError = "fail"
     records: int | None = None
+    undefined: tuple[bytes, ...] = ()
     verb: str = "variants"
     unit: str = "records"
 
@@ -149,9 +160,12 @@ class VariantsJob:
                 records are in no order, and haplotypes are asked for.
         """
         found, in_order = Survey(), _Order()
+        genome = Genome.open(self.reference)
         with open_vcf(self.vcf, on_error=self.on_error) as vcf:
-            resolve = self._resolving(vcf)
+            resolve, undefined = self._resolving(vcf), Undefined(vcf.header)
             for record in vcf:
+                chrom = genome.find(record.chrom)
+                undefined.add(record, None if chrom is None else int(genome.lengths[chrom]))
                 found.add(resolve(record)[0])
                 found.last = max(found.last, record.position)
                 if found.sorted and not in_order(record):
@@ -162,6 +176,7 @@ class VariantsJob:
                             "which haplotypes need; sort the file"
                         )
             found.malformed, found.first = vcf.skipped, vcf.first_skipped
+            found.undefined = undefined.lines
         return found
 
     def shards(self) -> Iterator[Shard]:
@@ -242,7 +257,8 @@ class VariantsJob:
             fields = self._fields()
             with vcf_writer(aside, compressed=self.form == "vcf.gz") as write:
                 said = "; ".join(f"{key}={value}" for key, value in self._provenance().items())
-                write(annotated_header(vcf.header, fields, [f"HeliconVariants={said}"]))
+                notes = [f"HeliconVariants={said}"]
+                write(annotated_header(vcf.header, fields, notes, self.undefined))
                 for records, part in _matched(vcf, parts):
                     write(b"".join(self._lines(records, part, fields)))
 

@@ -136,7 +136,8 @@ def variants(
     if survey.malformed:
         said = f"variants: {survey.malformed:,} malformed records left out; {survey.first}"
         print(said, file=sys.stderr)
-    done = run(replace(job, records=survey.records), out, where, network)
+    job = replace(job, records=survey.records, undefined=survey.undefined)
+    done = run(job, out, where, network)
     indexed = form == "vcf.gz" and survey.sorted
     return VariantsResult(
         out=Path(out),
@@ -155,4 +156,5 @@ def _format(out: str | Path) -> VcfFormat:
     for form in ("vcf", "vcf.gz", "parquet"):
         if name.endswith(f".{form}"):
             return form
-    raise InputError(f"{out}: the output should end in .vcf, .vcf.gz or .parquet")
+    advice = "; `bcftools view -Ob` makes BCF of .vcf.gz" * name.endswith(".bcf")
+    raise InputError(f"{out}: the output should end in .vcf, .vcf.gz or .parquet{advice}")
