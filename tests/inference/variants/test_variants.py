@@ -480,7 +480,7 @@ def test_the_output_can_be_made_bcf(folders, tmp_path):
     ):
         for one in old:
             new.write(one)
-    pysam.index(str(tmp_path / "o.bcf"))
+    pysam.tabix_index(str(tmp_path / "o.bcf"), preset="bcf")
     with pysam.VariantFile(str(tmp_path / "o.bcf")) as file:
         assert [one.pos for one in file.fetch("c:1|x", 3, 20)] == [9]
         (first,) = file.fetch("c:1|x", 0, 3)

@@ -66,6 +66,8 @@ class Undefined:
             if (b"INFO", name) not in self._known and name not in (b".", b""):
                 kind = _INFO_TYPES.get(name, (b".", b"String")) if is_set else (b"0", b"Flag")
                 self._define(b"INFO", name, _said(b",Number=%s,Type=%s" % kind))
+        if any(alt.startswith("<") for alt in record.alts):  # pysam sets it on writing such
+            self._define(b"INFO", b"END", _said(b",Number=%s,Type=%s" % _INFO_TYPES[b"END"]))
         if len(columns) > _INFO_COLUMN + 1 and columns[_INFO_COLUMN + 1] not in self._formats:
             self._formats.add(columns[_INFO_COLUMN + 1])
             for name in columns[_INFO_COLUMN + 1].split(b":"):
