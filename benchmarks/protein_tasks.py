@@ -21,7 +21,6 @@ table of what is there.
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import multiprocessing
 import os
@@ -41,8 +40,11 @@ from helicon.alphabet import PROTEIN
 from helicon.data.catalogue.catalogue import find
 from helicon.data.tables.residue_labels import ResidueTable
 from helicon.metrics.measures import confusion_matrix, mcc, summarise
-from helicon.training.finetune.finetune import FinetuneRecipe, finetune
-from helicon.training.kinds.labelled_residues import read_labelled_residues
+from helicon.models.hub import untrained
+from helicon.training.adaptation.options import Adapt, Fit
+from helicon.training.finetune.finetune import finetune
+from helicon.training.kinds.residues import Residues
+from helicon.training.run.options import Asked
 
 ARMS = ("pretrained", "random", "cnn")
 RATES = (5e-4, 2e-3)
@@ -88,7 +90,7 @@ def gb1(split: str) -> Callable[[Path], dict[str, Any]]:
             tails = frame["sequence"].str.slice(_DOMAIN)
             assert tails.n_unique() == 1, "the linker varies"
             frame.with_columns(pl.col("sequence").str.slice(0, _DOMAIN)).write_csv(path)
-        return {"train": path, "target": "target"}
+        return {"data": path, "target": "target"}
 
     return files
 
@@ -120,7 +122,7 @@ def avgfp(work: Path) -> dict[str, Any]:
                 "validation": np.where(part == "v", "True", ""),
             }
         ).write_csv(path)
-    return {"train": path, "target": "score"}
+    return {"data": path, "target": "score"}
 
 
 def mutated(wild: str, variant: str) -> str:
@@ -137,7 +139,7 @@ def secondary_structure(work: Path) -> dict[str, Any]:
     """Three states a residue; unresolved residues do not count."""
     archive = f"{find(_SS)}/splits"
     return {
-        "train": f"{archive}/sequences.fasta",
+        "data": f"{archive}/sequences.fasta",
         "labels": f"{archive}/sampled.fasta",
         "mask": f"{archive}/mask.fasta",
     }
@@ -150,7 +152,7 @@ def binding(work: Path) -> dict[str, Any]:
     """
     archive = f"{find(_BIND)}/splits"
     return {
-        "train": f"{archive}/sequences.fasta",
+        "data": f"{archive}/sequences.fasta",
         "labels": f"{archive}/from_publication.fasta",
         "class_weights": "sqrt",
     }
@@ -248,8 +250,9 @@ def residue_ridge(task: Task, work: Path) -> float:
 
     The penalty, and how much rare classes count, are chosen on validation rows.
     """
-    recipe = FinetuneRecipe.of({**finetune_defaults(), **task.files(work)})
-    data = read_labelled_residues(recipe, PROTEIN)
+    files = {name: v for name, v in task.files(work).items() if name != "class_weights"}
+    kind = Residues(Path(files.pop("data")), **{name: Path(v) for name, v in files.items()})
+    data = kind.read(untrained("carp-600k"), Adapt(), Fit(), Asked({}, frozenset()))
     assert data.test is not None
     names = "".join(data.target.names)
     size = (2 * _REACH + 1) * PROTEIN.size + 1
@@ -271,12 +274,6 @@ def residue_ridge(task: Task, work: Path) -> float:
             found = measured(data.valid, names, weights, task.measure)
             best = max(best, (found, weights), key=lambda pair: pair[0])
     return measured(data.test, names, best[1], task.measure)
-
-
-def finetune_defaults() -> dict[str, Any]:
-    """What `finetune` takes where nothing is said."""
-    parameters = inspect.signature(finetune).parameters
-    return {name: p.default for name, p in parameters.items()} | {"model": "carp-600k"}
 
 
 def windows(table: ResidueTable, names: str) -> Iterator[tuple[Any, Any]]:

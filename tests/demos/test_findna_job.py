@@ -19,7 +19,7 @@ from helicon.demos.systems import FINDNA
 from helicon.forward.outputs import training_tiling
 from helicon.models.hub import load
 from helicon.report.results.demo import DemoResults
-from helicon.training.kinds import jobs
+from helicon.training.kinds import positions
 from helicon.training.run.folder import read_recipe
 
 BACKBONE = {"group": 2, "groups": 11, "layers": 1, "blocks": 2, "hidden": 8}
@@ -33,7 +33,7 @@ def job(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HELICON_CACHE", str(folder / "cache"))
         make_small(patch)
-        patch.setattr(jobs, "PROBE_POSITIONS", 4_096)
+        patch.setattr(positions, "PROBE_POSITIONS", 4_096)
         yield main_job.run(folder / "demo", **OPTIONS)
 
 

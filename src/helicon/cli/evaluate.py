@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from helicon.cli.options import command as command_of
 from helicon.training.evaluate.evaluate import EvaluateResult, evaluate
 
-command = evaluate
+command = command_of(evaluate)
 
 
 def show(result: EvaluateResult) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from helicon.cli.options import command as command_of
 from helicon.training.probe.probe import probe
 from helicon.training.probe.result import ProbeResult
 
-command = probe
+command = command_of(probe)
 
 
 def show(result: ProbeResult) -> str:

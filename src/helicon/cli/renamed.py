@@ -12,7 +12,8 @@ from typing import Any
 #: The new names of options by verb and old name, as Python writes them.
 RENAMED: dict[str, dict[str, str]] = {
     "evaluate": {"rc_average": "both_strands"},
-    "finetune": {"rc_average": "both_strands"},
+    "finetune": {"rc_average": "both_strands", "train": "data"},
+    "probe": {"train": "data"},
     "pretrain": {"validation": "valid_chromosomes", "test": "test_chromosomes"},
 }
 

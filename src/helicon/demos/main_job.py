@@ -125,7 +125,7 @@ def _adapting(
 ) -> dict[str, Step]:
     """The ways to adapt a network to the labels, by name."""
     task = {
-        "train": example_genome(),
+        "data": example_genome(),
         "labels": example_annotation(),
         "intervals": split,
         "length": WINDOW,
@@ -149,9 +149,10 @@ def _adapting(
         "from scratch": tuned | {"out": out / "from-scratch", "scratch": True},
     }
     if system.probes:
-        probe = {**task, "freeze": True, "both_strands": True, "seed": seed}
+        probe = {**task, "freeze": True, "both_strands": True}
+        fresh = {"out": out / "probed-untrained", "scratch": True, "seed": seed}
         ways["probe of pretrained"] = probe | {"out": out / "probed"}
-        ways["probe of untrained"] = probe | {"out": out / "probed-untrained", "scratch": True}
+        ways["probe of untrained"] = probe | fresh
     return {name: Step("finetune", out / "pretrained", options) for name, options in ways.items()}
 
 

@@ -131,8 +131,8 @@ def run(out: Path, *, minutes: float, seeds: int, seed: int) -> ProteinDemoResul
 
 def _adapting(out: Path, genes: Proteome, steps: int, seeds: int, seed: int) -> dict[str, Step]:
     """The ways to adapt a network to the genes, by name."""
-    task = {"train": genes.genes, "target": TARGET, "seed": seed}
-    length = {"steps": steps, "eval_every": -(-steps // 3), "seeds": seeds}
+    task = {"data": genes.genes, "target": TARGET}
+    length = {"steps": steps, "eval_every": -(-steps // 3), "seed": seed, "seeds": seeds}
     tuned = {**task, **FINETUNING, **length, "out": out / "finetuned"}
     options = {
         "pretrained": tuned,

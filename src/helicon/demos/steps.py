@@ -44,7 +44,7 @@ class Step:
             flag = "--" + name.replace("_", "-")
             if isinstance(value, Path):
                 value = shown(value, home)
-            if name == "train":
+            if name == "data":
                 positional.append(str(value))
             elif isinstance(value, dict):
                 words += [f"{flag}.{key} {entry}" for key, entry in value.items()]

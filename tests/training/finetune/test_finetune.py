@@ -2,7 +2,6 @@ import inspect
 import json
 import shutil
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +20,16 @@ from helicon.errors import InputError
 from helicon.forward.outputs import table_outputs
 from helicon.metrics import measures as metrics
 from helicon.models.hub import load
-from helicon.training.finetune.finetune import (
-    FinetuneRecipe,
-    FinetuneSettings,
-    finetune,
-    finetune_genome,
-)
+from helicon.training.adaptation.options import Adapt, Fit
+from helicon.training.finetune.finetune import finetune, finetune_genome
 from helicon.training.finetune.result import FinetuneResult
+from helicon.training.kinds.known import kinds
 from helicon.training.kinds.labelled_genome import LabelledGenome, labelled_windows
+from helicon.training.kinds.sequences import Sequences
 from helicon.training.loop import fit as loop
+from helicon.training.loop.options import Machine
 from helicon.training.run.folder import read_recipe
+from helicon.training.run.options import names_of
 
 QUICK = {"steps": 4, "batch_size": 8, "accelerator": "cpu", "precision": "float32"}
 
@@ -43,21 +42,32 @@ def model(tmp_path):
 @pytest.fixture
 def files(tmp_path):
     return {
-        "train": write_csv(tmp_path / "train.csv", motif_rows(80, 0)),
+        "data": write_csv(tmp_path / "train.csv", motif_rows(80, 0)),
         "valid": write_csv(tmp_path / "valid.csv", motif_rows(30, 1)),
         "test": write_csv(tmp_path / "test.csv", motif_rows(40, 2)),
     }
 
 
-def test_the_function_and_the_recipe_have_the_same_options_and_defaults():
+def test_every_option_is_written_once_and_listed():
     parameters = inspect.signature(finetune).parameters
-    options = {f.name: f.default for f in fields(FinetuneRecipe)}
-    assert set(parameters) - {"out", "resume"} == set(options)
-    for name, default in options.items():
-        given = parameters[name].default
-        assert default is given or default == given or given is inspect.Parameter.empty, name
     documented = inspect.getdoc(finetune)
     assert all(f"\n    {name}: " in documented for name in parameters)
+    groups = [*kinds(), Adapt, Fit, Machine]
+    options = {name for group in groups for name in names_of(group, "finetune")}
+    assert set(parameters) == {"model", "data", "out", "resume"} | options
+    with pytest.raises(TypeError, match="did you mean 'steps'"):
+        finetune("convnova-tiny", "x.csv", out="run", step=2)
+    with pytest.raises(InputError, match=r"steps: must be a whole number, not 1\.5"):
+        finetune("convnova-tiny", "x.csv", out="run", steps=1.5)
+
+
+def test_options_come_by_name_or_in_groups(tmp_path, model, files):
+    by_name = finetune(model, **files, out=tmp_path / "a", dropout=0.2, **QUICK)
+    kind = Sequences(files["data"], valid=files["valid"], test=files["test"])
+    groups = {"adapt": Adapt(dropout=0.2), "fit": Fit(steps=4, batch_size=8)}
+    grouped = finetune(model, kind, out=tmp_path / "b", accelerator="cpu", **groups)
+    a, b = (load(run.model).state_dict() for run in (by_name, grouped))
+    assert all(torch.equal(a[key], b[key]) for key in a)
 
 
 def test_a_csv_needs_nothing_but_model_file_and_column(tmp_path, capsys):
@@ -86,7 +96,7 @@ def test_results_predictions_and_saved_model_agree(tmp_path, model, files):
     assert results["test"]["confusion"] == matrix.tolist()
     assert results["test"]["mcc"] == pytest.approx(metrics.mcc(matrix))
     assert results["kmer_baseline"]["k"] == 5
-    assert set(results["provenance"]["data"]) == {"train", "valid", "test", "model"}
+    assert set(results["provenance"]["data"]) == {"data", "valid", "test", "model"}
     frame = pl.read_parquet(found.run / "predictions" / "test.parquet")
     assert frame["row"].to_list() == list(range(40))
     assert frame["prediction"].to_list() == [str(i) for i in outputs.argmax(axis=1)]
@@ -179,7 +189,8 @@ def test_regression_is_saved_in_the_unit_of_the_data(tmp_path, model, freeze):
     texts = [letters(rng, 30) for _ in range(120)]
     rows = [(text, round(500 + 20 * text.count("A") + rng.normal(), 2)) for text in texts]
     train = write_csv(tmp_path / "train.csv", rows, "sequence,expression")
-    options = {"pool": "mean", "epochs": 25, "lr": 0.02, "freeze": freeze, "accelerator": "cpu"}
+    options = {"pool": "mean", "freeze": freeze, "accelerator": "cpu"}
+    options |= {} if freeze else {"epochs": 25, "lr": 0.02}
     found = finetune(model, train, target="expression", out=tmp_path / "run", test=train, **options)
     assert found.problem == "regression"
     assert found.scores["test"].metrics["spearman"] > 0.5
@@ -247,8 +258,7 @@ def test_a_genome_divided_in_python(tmp_path, model):
         length=128,
         context=8,
     )
-    settings = FinetuneSettings(**QUICK, freeze=True)
-    found = finetune_genome(model, data, out=tmp_path / "run", settings=settings)
+    found = finetune_genome(model, data, out=tmp_path / "run", adapt=Adapt(freeze=True))
     assert set(found.scores) == {"validation"}
     assert found.scores["validation"].confusion.sum() == 2_000
     before, after = load(model).backbone.state_dict(), load(found.model).backbone.state_dict()
@@ -325,11 +335,11 @@ WRONG = {
         [("ACGTACGTAC", "a"), ("ACGTACGTAA", "b")], "sequence,label",
         {"task": "regression"}, "no number",
     ),
-    "unknown task": (motif_rows(20), "sequence,label", {"task": "clustering"}, "no task"),
+    "unknown task": (motif_rows(20), "sequence,label", {"task": "clustering"}, "task: must be"),
     "unknown monitor": (motif_rows(20), "sequence,label", {"monitor": "f1"}, "monitor: 'f1'"),
     "two lengths": (motif_rows(20), "sequence,label", {"epochs": 1.0}, "one of steps, epochs"),
     "genome option": (
-        motif_rows(20), "sequence,label", {"labelled_windows": 5}, "divides a genome",
+        motif_rows(20), "sequence,label", {"labelled_windows": 5}, "labelled_windows: is no option",
     ),
 }  # fmt: skip
 
@@ -358,10 +368,10 @@ def test_validation_data_of_one_class(tmp_path, model, files):
 
 
 def test_rows_that_stand_in_two_files_are_counted(tmp_path, model, files, capsys):
-    finetune(model, files["train"], test=files["train"], out=tmp_path / "run", **QUICK)
+    finetune(model, files["data"], test=files["data"], out=tmp_path / "run", **QUICK)
     assert "test sequences also stand in the training data" in capsys.readouterr().err
 
 
 def test_paths_may_be_text(tmp_path, model, files):
-    found = finetune(model, str(files["train"]), out=str(tmp_path / "run"), **QUICK)
+    found = finetune(model, str(files["data"]), out=str(tmp_path / "run"), **QUICK)
     assert found.run == Path(tmp_path / "run")

@@ -49,7 +49,7 @@ def test_published_weights_are_what_is_adapted(tmp_path, table):
     """The cache's folder stands for the download, which has tests of its own."""
     torch.manual_seed(5)
     published = save(untrained("carp-600k"), tmp_path / "cache" / "models" / "carp-600k" / "model")
-    done = finetune("carp-600k", table, out=tmp_path / "run", freeze=True, **OPTIONS)
+    done = finetune("carp-600k", table, out=tmp_path / "run", freeze=True, accelerator="cpu")
     backbone = load(published).backbone.state_dict()
     assert all(
         torch.equal(backbone[k], v) for k, v in load(done.model).backbone.state_dict().items()

@@ -9,19 +9,20 @@ import pytest
 import torch
 from contact_cases import model_folder, rule_file
 
-from helicon.alphabet import DNA, PROTEIN
+from helicon.alphabet import PROTEIN
 from helicon.data.structures.files import read_structures
 from helicon.errors import InputError
 from helicon.metrics.contacts import MEASURES
 from helicon.models.hub import load, save
 from helicon.models.huggingface.contacts import HeliconForContacts, with_pair_head
 from helicon.report import run_report
+from helicon.training.adaptation.options import Adapt, Fit
 from helicon.training.evaluate.evaluate import evaluate
-from helicon.training.finetune.finetune import FinetuneRecipe, finetune
-from helicon.training.kinds.contact_data import PairCounts, read_contacts
-from helicon.training.kinds.contacts import ContactJob, score_contacts
+from helicon.training.finetune.finetune import finetune
+from helicon.training.kinds.contacts import Contacts, PairCounts, score_contacts
 from helicon.training.loop import fit as loop
 from helicon.training.run.folder import read_recipe
+from helicon.training.run.options import Asked
 
 SMALL = {"pair_width": 8, "pair_blocks": 2, "accelerator": "cpu", "precision": "float32"}
 QUICK = {**SMALL, "task": "contacts", "steps": 4, "batch_size": 4, "eval_every": 2}
@@ -31,14 +32,14 @@ QUICK = {**SMALL, "task": "contacts", "steps": 4, "batch_size": 4, "eval_every":
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("contacts")
     model_folder(path / "model", seed=5)
-    for seed, (name, count) in enumerate({"train": 48, "valid": 6, "test": 6}.items()):
+    for seed, (name, count) in enumerate({"data": 48, "valid": 6, "test": 6}.items()):
         rule_file(path / f"{name}.json", count, seed)
     return path
 
 
 @pytest.fixture
 def files(folder):
-    return {name: folder / f"{name}.json" for name in ("train", "valid", "test")}
+    return {name: folder / f"{name}.json" for name in ("data", "valid", "test")}
 
 
 @pytest.fixture
@@ -104,20 +105,22 @@ def test_frozen_keeps_the_backbone_and_trains_the_head(files, model, tmp_path):
 
 
 def test_proteins_are_held_out_where_no_file_is_given(files, model, tmp_path):
-    done = finetune(model, files["train"], out=tmp_path / "run", monitor="loss", **QUICK)
+    done = finetune(model, files["data"], out=tmp_path / "run", monitor="loss", **QUICK)
     assert any("5 proteins held out of 48" in note for note in done.notes)
     assert done.monitor == "loss"
     assert len(pl.read_parquet(done.run / "predictions" / "validation.parquet")) == 5
 
 
 def job(files, model, **options):
-    recipe = FinetuneRecipe(model=model, **files, **(QUICK | options))
-    return ContactJob(read_contacts(recipe, PROTEIN, "long_precision_l")), recipe
+    pairs = {name: options.pop(name) for name in list(options) if name.startswith("pair")}
+    kind = Contacts(files["data"], valid=files["valid"], test=files["test"], **pairs)
+    fit = Fit(**options)
+    return kind.read(load(model), Adapt(), fit, Asked({}, frozenset())), fit
 
 
 def test_batches_are_crops_of_the_maps_and_a_function_of_the_step(files, model):
     work, recipe = job(files, model, pair_crop=24, batch_size=5)
-    task, train = work.task(recipe), work.data.train
+    task, train = work.task(recipe), work.train
     batch = task.batch(3, 0, 0, 1)
     assert batch["labels"].shape == (5, 24, 24)
     again = work.task(recipe).batch(3, 0, 0, 1)
@@ -187,27 +190,27 @@ def test_pairs_are_counted_by_separation(files):
 
 def test_contacts_weigh_more_where_that_is_asked(files, model):
     work, recipe = job(files, model, class_weights="balanced")
-    contacts, pairs = work.data.counts.beyond(6)
+    contacts, pairs = work.counts.beyond(6)
     assert work.task(recipe).weights.item() == pytest.approx((pairs - contacts) / contacts)
-    assert work.task(FinetuneRecipe(model=model, **files, **QUICK)).weights is None
+    assert work.task(Fit()).weights is None
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"pool": "mean"}, "pool, head: are of models of sequences"),
-        ({"both_strands": True}, "both_strands: .* leave it out"),
-        ({"reverse_complement": True}, "reverse_complement: .* leave it out"),
+        ({"pool": "mean"}, "pool: is no option for proteins with contacts"),
+        ({"both_strands": True}, "both_strands: is no option"),
+        ({"reverse_complement": True}, "reverse_complement: is no option"),
         ({"monitor": "mcc"}, "'mcc' is not measured here; choose long_precision_l,"),
-        ({"task": "auto"}, "pair_width: is of the task contacts"),
+        ({"task": "auto"}, "pair_blocks: is no option for labelled seq"),
         ({"pair_blocks": 0}, "pair_blocks: must be at least 1"),
-        ({"labels": "genes.gff3"}, "contacts stand in the file of structures"),
+        ({"labels": "genes.gff3"}, "labels: is no option for proteins with contacts"),
         ({"separation": 70}, "no contact of residues that are 70 apart"),
     ],
 )
 def test_options_without_meaning_are_refused(files, model, tmp_path, options, words):
     with pytest.raises(InputError, match=words):
-        finetune(model, files["train"], out=tmp_path / "run", **(QUICK | options))
+        finetune(model, files["data"], out=tmp_path / "run", **(QUICK | options))
     assert not (tmp_path / "run").exists()
 
 
@@ -215,7 +218,6 @@ def test_data_that_cannot_choose_is_refused(files, model, tmp_path):
     short = tmp_path / "short.json"
     short.write_text(json.dumps({"sequence": "ACDEFGHIKL", "contacts": [[0, 8]]}))
     with pytest.raises(InputError, match=r"no contact of the range long \(24 residues apart"):
-        finetune(model, files["train"], valid=short, out=tmp_path / "run", **QUICK)
-    recipe = FinetuneRecipe(model=model, **files, **QUICK)
+        finetune(model, files["data"], valid=short, out=tmp_path / "run", **QUICK)
     with pytest.raises(InputError, match="reads DNA"):
-        read_contacts(recipe, DNA, "long_precision_l")
+        finetune("convnova-tiny", **files, out=tmp_path / "run", task="contacts", steps=1)

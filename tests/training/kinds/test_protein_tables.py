@@ -134,7 +134,7 @@ def test_files_win_and_no_row_is_used_against_its_own_word(tmp_path, model, caps
 def test_a_file_without_rows_for_its_purpose(tmp_path, model):
     path = zipped(tmp_path, rows())
     tests = zipped(tmp_path, [row for row in rows(1) if row[2] == "test"], "tests.zip")
-    for options in ({"train": tests}, {"train": path, "valid": tests}):
+    for options in ({"data": tests}, {"data": path, "valid": tests}):
         with pytest.raises(InputError, match=r"none of its rows that it is for .*only test"):
             finetune(model, target="target", out=tmp_path / "run", **options, **QUICK)
 

@@ -17,7 +17,7 @@ from helicon.models.bytenet.network import ByteNetConfig
 from helicon.models.hub import load
 from helicon.training.evaluate.evaluate import evaluate
 from helicon.training.finetune.finetune import finetune
-from helicon.training.kinds import residue_job
+from helicon.training.kinds import residues
 from helicon.training.kinds.residues import ResidueTask, gather, residue_outputs
 
 CPU = {"accelerator": "cpu", "precision": "float32"}
@@ -52,7 +52,7 @@ def flip_zip(folder, n=60, seed=0, divided=True):
             content.writestr(f"splits/{name}.fasta", "".join(rows))
     inside = path / "splits"
     return {
-        "train": inside / "sequences.fasta",
+        "data": inside / "sequences.fasta",
         "labels": inside / "sampled.fasta",
         "mask": inside / "mask.fasta",
     }
@@ -94,20 +94,20 @@ def test_secondary_structure_as_flip_ships_it(tmp_path, model, capsys):
     frame = check_run(found)
     assert set(frame["name"]) == {f"p{i}" for i in range(3, 60, 4)}
     hashes = json.loads((found.run / "results.json").read_text())["provenance"]["data"]
-    assert {"train", "labels", "mask", "model"} == set(hashes)
+    assert {"data", "labels", "mask", "model"} == set(hashes)
 
-    again = evaluate(str(found.run), files["train"], labels=files["labels"], mask=files["mask"],
+    again = evaluate(str(found.run), files["data"], labels=files["labels"], mask=files["mask"],
                      predictions=tmp_path / "p.parquet", **CPU)  # fmt: skip
     assert again.scores.metrics == pytest.approx(found.scores["test"].metrics, abs=1e-6)
     assert (again.unit, again.part) == ("residues", "test")
     assert pl.read_parquet(tmp_path / "p.parquet")["prediction"].equals(frame["prediction"])
     whole = evaluate(
-        str(found.run), files["train"], labels=files["labels"], mask=files["mask"], part="all",
+        str(found.run), files["data"], labels=files["labels"], mask=files["mask"], part="all",
         **CPU,
     )  # fmt: skip
     assert whole.examples > 3 * again.examples
 
-    predict(str(found.run), files["train"], out=tmp_path / "every.parquet", accelerator="cpu")
+    predict(str(found.run), files["data"], out=tmp_path / "every.parquet", accelerator="cpu")
     every = pl.read_parquet(tmp_path / "every.parquet").filter(pl.col("name") == "p3")
     assert every["position"].to_list() == list(range(len(every)))
     best = np.array(["C", "H"])[every.select("^probability/.*$").to_numpy().argmax(axis=1)]
@@ -116,7 +116,7 @@ def test_secondary_structure_as_flip_ships_it(tmp_path, model, capsys):
 
 @pytest.mark.parametrize("sample", [50_000, 300])
 def test_the_linear_probe(tmp_path, model, monkeypatch, capsys, sample):
-    monkeypatch.setattr(residue_job, "PROBE_RESIDUES", sample)
+    monkeypatch.setattr(residues, "PROBE_RESIDUES", sample)
     found = finetune(model, **flip_zip(tmp_path), out=tmp_path / "run", freeze=True, **CPU)
     assert found.steps == 0
     assert ("the probe is fitted on 300 of" in capsys.readouterr().err) == (sample == 300)
@@ -175,7 +175,7 @@ def test_a_column_of_labels_is_held_out_where_nothing_is_said(tmp_path, model, c
 def test_padding_and_batching_change_no_output(tmp_path, model):
     files = flip_zip(tmp_path, 12)
     table = read_residues(
-        files["train"], files["labels"], mask=None, alphabet=PROTEIN, sequence="sequence"
+        files["data"], files["labels"], mask=None, alphabet=PROTEIN, sequence="sequence"
     ).sequences
     network = load(model)
     network_with_head = finetune(model, **files, out=tmp_path / "run", steps=1, **CPU)
@@ -193,7 +193,7 @@ def test_padding_and_batching_change_no_output(tmp_path, model):
 def test_training_sees_every_sequence_once_an_epoch_and_no_masked_residue(tmp_path):
     files = flip_zip(tmp_path)
     paths = {name: files[name] for name in ("labels", "mask")}
-    table = read_residues(files["train"], alphabet=PROTEIN, sequence="sequence", **paths)
+    table = read_residues(files["data"], alphabet=PROTEIN, sequence="sequence", **paths)
     target = Target.plain("single_label", ("C", "H"))
     for world in (1, 2):
         task = ResidueTask(table, table, target, batch_size=8, seed=3)
@@ -233,9 +233,9 @@ def test_wrong_questions(tmp_path, model):
         (model, files, {"reverse_complement": True}, "reverse_complement: this model reads"),
         (model, files, {"valid": numbers}, "residues by the headers of the labels"),
         (model, files, {"labelled_windows": 3}, "divides a genome"),
-        (model, {"train": numbers, "mask": files["mask"]}, {}, "has no labels of residues"),
-        (model, files | {"mask": None, "train": tmp_path / "no.fasta"}, {}, "no such table"),
-        (dna, {"train": rows, "mask": files["mask"]}, {}, "has no labels of residues"),
+        (model, {"data": numbers, "mask": files["mask"]}, {}, "has no labels of residues"),
+        (model, files | {"mask": None, "data": tmp_path / "no.fasta"}, {}, "no such table"),
+        (dna, {"data": rows, "mask": files["mask"]}, {}, "has no labels of residues"),
     ]
     for name, given, options, words in cases:
         with pytest.raises(InputError, match=words) as said:

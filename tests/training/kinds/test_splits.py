@@ -8,9 +8,9 @@ from helicon.alphabet import PROTEIN
 from helicon.data.tables.tables import read_table
 from helicon.errors import InputError
 from helicon.metrics.targets import Target, find_target
-from helicon.training.kinds.labelled_tables import check_kind
+from helicon.training.adaptation.losses import loss_weights
+from helicon.training.kinds.sequences import check_kind
 from helicon.training.kinds.splits import hold_out, shared_sequences
-from helicon.training.kinds.supervised import loss_weights
 
 
 def table(folder, rows, header="sequence,label", **options):

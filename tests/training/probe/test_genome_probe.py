@@ -16,7 +16,7 @@ from helicon.data.genome.intervals import Intervals, split_blocks
 from helicon.models.hub import load
 from helicon.training.evaluate.evaluate import evaluate
 from helicon.training.finetune.finetune import finetune
-from helicon.training.kinds import jobs
+from helicon.training.kinds import positions
 from helicon.training.kinds.labelled_genome import LabelledGenome, sampled_outputs
 
 CPU = {"accelerator": "cpu", "precision": "float32"}
@@ -132,7 +132,7 @@ def test_a_probe_of_values_is_in_their_unit(tmp_path, model):
 
 
 def test_a_sample_is_said(tmp_path, model, monkeypatch, capsys):
-    monkeypatch.setattr(jobs, "PROBE_POSITIONS", 1_024)
+    monkeypatch.setattr(positions, "PROBE_POSITIONS", 1_024)
     fasta, gff = gene_genome(tmp_path, 12_000)
     finetune(
         model, fasta, labels=gff, out=tmp_path / "run", length=128, split_block=1_000, freeze=True,

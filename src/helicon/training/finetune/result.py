@@ -40,6 +40,7 @@ class FinetuneResult:
         steps: optimiser steps done; 0 of a linear probe.
         best_step: the step whose weights were kept.
         seconds: time that it took, since this start.
+        next_command: what to do with the run, behind `helicon`.
         runs: the runs of several seeds; empty of one run.
         spread: of several seeds, mean and spread of every measure, by part.
     """
@@ -54,6 +55,7 @@ class FinetuneResult:
     steps: int
     best_step: int
     seconds: float
+    next_command: str = ""
     runs: tuple[FinetuneResult, ...] = ()
     spread: dict[str, dict[str, Summary]] = field(default_factory=dict)
 
@@ -119,6 +121,7 @@ class FinetuneResult:
             "steps": self.steps,
             "best_step": self.best_step,
             "seconds": self.seconds,
+            "next_command": self.next_command,
         }
         if not self.runs:
             return found | {part: scores.as_dict() for part, scores in self.scores.items()}
@@ -152,8 +155,5 @@ class FinetuneResult:
             steps=values["steps"],
             best_step=values["best_step"],
             seconds=values["seconds"],
+            next_command=values.get("next_command", ""),
         )
-
-
-def _written(value: Summary) -> str:
-    return f"{value.mean:.4f} ± {value.sd:.4f} [{value.low:.4f}, {value.high:.4f}]"

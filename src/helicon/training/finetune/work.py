@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,13 @@ from helicon.models.hub import (
 )
 from helicon.training.adaptation.adapt import LowRank, Supervised, adapt, fold_unit, freeze
 from helicon.training.adaptation.linear import fit_probe
-from helicon.training.adaptation.recipe import FinetuneSettings, numbered
+from helicon.training.adaptation.options import Adapt, Fit
 from helicon.training.finetune.result import FinetuneResult
-from helicon.training.kinds.jobs import Job, Probed
+from helicon.training.kinds.kind import Kind, Labelled, SupervisedTask
 from helicon.training.loop.fit import fit
+from helicon.training.loop.options import Machine
 from helicon.training.run.folder import RunFolder
-from helicon.training.run.recipe import values_of
+from helicon.training.run.options import names_of
 
 
 @dataclass(frozen=True)
@@ -47,146 +48,201 @@ class _Trained:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What is learned, and how.
+
+    Attributes:
+        kind: of the data.
+        data: read and divided.
+        adapt: what of the model is adapted.
+        fit: how it learns.
+        machine: where.
+        positions: labelled positions, where the data was divided by hand.
+    """
+
+    kind: Kind
+    data: Labelled
+    adapt: Adapt
+    fit: Fit
+    machine: Machine
+    positions: int | None = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Every option by name, for the recipe."""
+        groups = (self.kind, self.adapt, self.fit, self.machine)
+        named = {n: getattr(g, n) for g in groups for n in names_of(g, "finetune")}
+        found = {"data": self.kind.data, **named, "labelled_positions": self.positions}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether the head is a regression on features that are computed once."""
+        return self.kind.is_probe(self.adapt)
+
+    def task(self) -> SupervisedTask:
+        """What the loop trains."""
+        return self.data.task(self.fit)
+
+    def seeds(self) -> list[Plan]:
+        """The plans of several runs, one a seed."""
+        first = self.fit.seed
+        each = range(first, first + self.fit.seeds)
+        return [replace(self, fit=replace(self.fit, seed=s, seeds=1)) for s in each]
+
+
+@dataclass(frozen=True)
 class Work:
     """What the seeds of a run share.
 
     Attributes:
-        job: the data, and how to measure on it.
+        plan: what is learned, and how.
         source: the model to start from.
-        options: of the verb, for the recipe.
+        model: its name.
         hashes: SHA-256 of the files, by what they are for.
         fabric: the processes.
         resume: whether runs that stand in their folders are continued.
     """
 
-    job: Job
+    plan: Plan
     source: HeliconPreTrainedModel
-    options: Mapping[str, Any]
+    model: str
     hashes: Mapping[str, str]
     fabric: Fabric
     resume: bool
 
-    def run(self, out: Path, settings: FinetuneSettings) -> FinetuneResult:
+    def run(self, out: Path) -> FinetuneResult:
         """Train, measure and save with one seed."""
-        began = time.monotonic()
-        with self._open(out, settings) as folder:
-            if folder.resumed and folder.results.exists():
-                return FinetuneResult.read(out)
-            if settings.is_probe and isinstance(self.job, Probed):
-                trained = self._probe(self.job, folder, settings)
-            else:
-                trained = self._train(folder, settings)
-            scores = self._measure(trained.model, folder, settings)
-            if self.job.target.problem == "regression":
-                fold_unit(trained.model, self.job.target)
-            result = FinetuneResult(
-                run=out,
-                model=folder.model,
-                problem=self.job.target.problem,
-                names=self.job.target.names,
-                monitor=trained.monitor,
-                notes=tuple(self.notes(settings)),
-                scores=scores,
-                steps=trained.steps,
-                best_step=trained.best_step,
-                seconds=time.monotonic() - began,
-            )
-            self._save(trained, result, folder, settings)
-        self.fabric.barrier()
-        return result
+        task = self.plan.task()
+        return self._run(out, self.plan, task, self._say(task))
 
-    def run_seeds(self, out: Path, settings: FinetuneSettings) -> FinetuneResult:
+    def run_seeds(self, out: Path) -> FinetuneResult:
         """Run every seed in a folder of its own, and put the results together."""
         began = time.monotonic()
-        with self._open(out, settings) as folder:
+        first, *others = self.plan.seeds()
+        task = first.task()
+        notes = self._say(task)
+        with self._open(out, self.plan) as folder:
             if folder.resumed and folder.results.exists():
                 return FinetuneResult.read(out)
-            seeds = range(settings.seed, settings.seed + settings.seeds)
-            runs = tuple(self.run(out / f"seed-{s}", numbered(settings, s)) for s in seeds)
-            seconds = time.monotonic() - began
+            found = [self._run(out / f"seed-{first.fit.seed}", first, task, notes)]
+            for plan in others:
+                found.append(self._run(out / f"seed-{plan.fit.seed}", plan, plan.task(), notes))
+            runs, seconds = tuple(found), time.monotonic() - began
             result = FinetuneResult.together(runs, out, folder.model, seconds)
             if self.fabric.is_global_zero:
                 with write_aside(folder.model) as aside:
                     shutil.copytree(FinetuneResult.best_of(runs).model, aside)
-            folder.write_results(self._results(result, settings))
+            folder.write_results(self._results(result, self.plan))
         return result
 
-    def say(self, settings: FinetuneSettings) -> None:
-        """Print what was found and decided, from the first process."""
-        if self.fabric.is_global_zero:
-            print(*self.notes(settings), sep="\n", file=sys.stderr, flush=True)
+    def _run(
+        self, out: Path, plan: Plan, task: SupervisedTask, notes: tuple[str, ...]
+    ) -> FinetuneResult:
+        began = time.monotonic()
+        with self._open(out, plan) as folder:
+            if folder.resumed and folder.results.exists():
+                return FinetuneResult.read(out)
+            way = self._probe if plan.is_probe else self._train
+            trained = way(folder, plan, task)
+            scores = self._measure(trained.model, folder, plan, task)
+            if plan.data.target.problem == "regression":
+                fold_unit(trained.model, plan.data.target)
+            result = FinetuneResult(
+                run=out,
+                model=folder.model,
+                problem=plan.data.target.problem,
+                names=plan.data.target.names,
+                monitor=trained.monitor,
+                notes=notes,
+                scores=scores,
+                steps=trained.steps,
+                best_step=trained.best_step,
+                seconds=time.monotonic() - began,
+                next_command=plan.kind.next_command(out),
+            )
+            self._save(trained, result, folder, plan)
+        self.fabric.barrier()
+        return result
 
-    def notes(self, settings: FinetuneSettings) -> list[str]:
+    def _say(self, task: SupervisedTask) -> tuple[str, ...]:
+        """Print what was found and decided, from the first process."""
+        notes = tuple(self._notes(task))
+        if self.fabric.is_global_zero:
+            print(*notes, sep="\n", file=sys.stderr, flush=True)
+        return notes
+
+    def _notes(self, task: SupervisedTask) -> list[str]:
         """What was found in the data and decided, a line each."""
-        lines = self.job.notes(settings)
-        head = settings.head_settings
-        pooled = f" over {head.pool} pooling" if self.job.kind == "sequence" else ""
-        said = "pair head" if self.job.kind == "pair" else f"{head.head} head"
-        if settings.is_probe and isinstance(self.job, Probed):
-            of = " of random weights" if self._is_fresh(settings) else ""
+        plan = self.plan
+        lines = plan.data.notes(plan.adapt, plan.is_probe)
+        head = plan.kind.head_settings(plan.adapt)
+        pooled = f" over {head.pool} pooling" if plan.kind.head == "sequence" else ""
+        said = "pair head" if plan.kind.head == "pair" else f"{head.head} head"
+        if plan.is_probe:
+            of = " of random weights" if self._is_fresh else ""
             probe = f"linear probe{of}{pooled}; its penalty is chosen on validation data"
             same = "the seed decides nothing here: every run is the same, without a spread"
-            return [*lines, probe, *([] if of or settings.seeds == 1 else [same])]
-        task = self.job.task(settings)
+            return [*lines, probe, *([] if of or plan.fit.seeds == 1 else [same])]
         each = task.steps_per_epoch(self.fabric.world_size)
-        loop = settings.loop(each, self.job.epochs(each))
+        loop = plan.fit.planned(plan.machine, each, plan.data.epochs(each))
         if loop.steps is None:
             length = f"{loop.minutes:g} minutes"
         else:
             length = f"{loop.steps:,} steps ({loop.steps / each:.3g} epochs)"
         return [
             *lines,
-            f"train {self._what(settings)}: {length} of {self.job.batch_size(settings)} "
+            f"train {self._what}: {length} of {plan.data.batch_size(plan.fit)} "
             f"at a time, learning rate {loop.lr:g} ({loop.schedule}), {precision_of(self.fabric)}",
             f"{said}{pooled}; the best {task.monitor} on validation data is kept",
         ]
 
-    def _what(self, settings: FinetuneSettings) -> str:
-        if settings.freeze:
-            of = " of random weights" if self._is_fresh(settings) else ""
+    @property
+    def _what(self) -> str:
+        adapt = self.plan.adapt
+        if adapt.freeze:
+            of = " of random weights" if self._is_fresh else ""
             return f"the head on a frozen backbone{of}"
-        if settings.lora is not None:
-            return f"the head and adapters of rank {settings.lora}"
-        return "from random weights" if self._is_fresh(settings) else "all weights"
+        if adapt.lora is not None:
+            return f"the head and adapters of rank {adapt.lora}"
+        return "from random weights" if self._is_fresh else "all weights"
 
-    def _is_fresh(self, settings: FinetuneSettings) -> bool:
+    @property
+    def _is_fresh(self) -> bool:
         """Whether weights are drawn by the seed: nobody's, if the size has no published ones."""
-        return settings.scratch or is_untrained(self.options["model"])
+        return self.plan.adapt.scratch or is_untrained(self.model)
 
-    def _base(self, settings: FinetuneSettings) -> str:
-        """What the card names as the model that was adapted."""
-        named = "" if settings.network is None else f" ({settings.network})"
-        return f"{self.options['model']}{named}"
-
-    def _open(self, out: Path, settings: FinetuneSettings) -> RunFolder:
+    def _open(self, out: Path, plan: Plan) -> RunFolder:
         recipe = {
             "verb": "finetune",
             "unit": "bases" if self.source.backbone.alphabet is DNA else "residues",
-            "recipe": {**self.options, **values_of(settings)},
+            "recipe": {"model": self.model, **plan.values},
             "data": dict(self.hashes),
             "versions": versions(),
             "taken": {"precision": precision_of(self.fabric)},
         }
         return RunFolder.open(out, recipe, resume=self.resume, rank=self.fabric.global_rank)
 
-    def _train(self, folder: RunFolder, settings: FinetuneSettings) -> _Trained:
-        task = self.job.task(settings)
-        model = adapt(
+    def _adapted(self, plan: Plan, weights: Any = None) -> Supervised:
+        return adapt(
             self.source,
-            self.job.kind,
-            self.job.target,
-            settings.head_settings,
-            scratch=self._is_fresh(settings),
-            seed=settings.seed,
-            class_weights=None if task.weights is None else task.weights.tolist(),
+            plan.kind.head,
+            plan.data.target,
+            plan.kind.head_settings(plan.adapt),
+            scratch=self._is_fresh,
+            seed=plan.fit.seed,
+            class_weights=None if weights is None else weights.tolist(),
         )
+
+    def _train(self, folder: RunFolder, plan: Plan, task: SupervisedTask) -> _Trained:
+        model = self._adapted(plan, task.weights)
         adapters = None
-        if settings.freeze:
+        if plan.adapt.freeze:
             freeze(model)
-        elif settings.lora is not None:
-            adapters = LowRank(model, settings.lora, settings.seed)
+        elif plan.adapt.lora is not None:
+            adapters = LowRank(model, plan.adapt.lora, plan.fit.seed)
         each = task.steps_per_epoch(self.fabric.world_size)
-        loop = settings.loop(each, self.job.epochs(each))
+        loop = plan.fit.planned(plan.machine, each, plan.data.epochs(each))
         done = fit(model, task, loop, folder, self.fabric)
         if adapters is not None:
             adapters.merge()
@@ -194,23 +250,15 @@ class Work:
         extra = {name: getattr(done, name) for name in fields}
         return _Trained(model, task.monitor, done.steps, done.best_step, extra)
 
-    def _probe(self, job: Probed, folder: RunFolder, settings: FinetuneSettings) -> _Trained:
-        task = job.task(settings)
-        model = adapt(
-            self.source,
-            job.kind,
-            job.target,
-            settings.head_settings,
-            scratch=self._is_fresh(settings),
-            seed=settings.seed,
-        )
+    def _probe(self, folder: RunFolder, plan: Plan, task: SupervisedTask) -> _Trained:
+        model = self._adapted(plan)
         self.fabric.to_device(model)
-        train, valid = job.examples(model, settings)
+        train, valid = plan.data.examples(model, plan.fit)
         probe = fit_probe(
             train,
             valid,
-            job.target,
-            balanced=settings.class_weights != "none",
+            plan.data.target,
+            balanced=plan.fit.class_weights != "none",
             monitor=task.monitor,
         )
         probe.install(model)
@@ -218,44 +266,44 @@ class Work:
         return _Trained(model, task.monitor, 0, 0, {"strength": probe.strength})
 
     def _measure(
-        self, model: Supervised, folder: RunFolder, settings: FinetuneSettings
+        self, model: Supervised, folder: RunFolder, plan: Plan, task: SupervisedTask
     ) -> dict[str, Scores]:
         """Measure a model on validation and test data, and write its predictions."""
         self.fabric.to_device(model)
         scores = {}
-        for name, measured, frame in self.job.measure(model, settings):
+        for name, measured, frame in plan.data.measure(model, task):
             scores[name] = measured
             if frame is not None and self.fabric.is_global_zero:
                 write_parquet(frame, folder.path / "predictions" / f"{name}.parquet")
         return scores
 
     def _save(
-        self,
-        trained: _Trained,
-        result: FinetuneResult,
-        folder: RunFolder,
-        settings: FinetuneSettings,
+        self, trained: _Trained, result: FinetuneResult, folder: RunFolder, plan: Plan
     ) -> None:
         """Write the model with its card, and then the results: the mark of a finished run."""
         if self.fabric.is_global_zero:
-            save(trained.model.cpu(), folder.model, self._card(result, folder, settings))
+            save(trained.model.cpu(), folder.model, self._card(result, folder))
         parameters = sum(p.numel() for p in trained.model.parameters())
         extra = {"parameters": parameters, **trained.extra}
-        folder.write_results({**self._results(result, settings), **extra})
+        folder.write_results({**self._results(result, plan), **extra})
 
-    def _results(self, result: FinetuneResult, settings: FinetuneSettings) -> dict[str, Any]:
+    def _results(self, result: FinetuneResult, plan: Plan) -> dict[str, Any]:
         origin = provenance(
-            seed=settings.seed,
+            seed=plan.fit.seed,
             data=self.hashes,
             seconds=result.seconds,
-            accelerator=settings.accelerator,
+            accelerator=plan.machine.accelerator,
         )
-        return {"verb": "finetune", **result.as_dict(), **self.job.baseline(), "provenance": origin}
+        return {
+            "verb": "finetune",
+            **result.as_dict(),
+            **plan.data.baseline(),
+            "provenance": origin,
+        }
 
-    def _card(
-        self, result: FinetuneResult, folder: RunFolder, settings: FinetuneSettings
-    ) -> ModelCard:
-        data = Path(self.options["train"]).name
+    def _card(self, result: FinetuneResult, folder: RunFolder) -> ModelCard:
+        data, network = self.plan.kind.data.name, self.plan.adapt.network
+        base = self.model if network is None else f"{self.model} ({network})"
         return ModelCard(
             name=folder.path.resolve().name,
             summary="Fine-tuned with Helicon. " + "; ".join(result.notes) + ".",
@@ -268,5 +316,5 @@ class Work:
                 if math.isfinite(value)
             ),
             recipe=(folder.path / "recipe.toml").read_text(encoding="utf-8"),
-            base_model="" if self._is_fresh(settings) else self._base(settings),
+            base_model="" if self._is_fresh else base,
         )

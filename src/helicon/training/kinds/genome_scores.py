@@ -19,6 +19,9 @@ from helicon.metrics.targets import Target
 from helicon.models.parts.heads import IGNORE
 from helicon.training.kinds.labelled_genome import LabelledGenome
 
+#: What may choose the checkpoint where measures are streamed: the usual, and others.
+CLASS_MONITORS = ("mcc", ("accuracy", "macro_f1"))
+VALUE_MONITORS = ("pearson", ("rmse", "r2"))
 _RUNS = {
     "chrom": pl.String,
     "start": pl.Int64,

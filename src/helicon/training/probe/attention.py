@@ -19,8 +19,13 @@ from helicon.data.sampling.batching import LabelledBatches
 from helicon.metrics.scores import goodness, score
 from helicon.metrics.targets import Target
 from helicon.models.parts.heads import AttentionPool, SequenceHead
-from helicon.training.adaptation.recipe import default_epochs
-from helicon.training.kinds.supervised import ClassWeights, label_counts, loss_weights, summed_loss
+from helicon.training.adaptation.losses import (
+    ClassWeights,
+    label_counts,
+    loss_weights,
+    summed_loss,
+)
+from helicon.training.adaptation.options import default_epochs
 from helicon.training.loop.schedule import learning_rate
 from helicon.training.probe.features import TableFeatures
 

@@ -23,11 +23,11 @@ from helicon.models.hub import HeliconPreTrainedModel, is_untrained, load
 from helicon.models.parts.heads import Pooling
 from helicon.training.adaptation.adapt import drawn_anew
 from helicon.training.adaptation.linear import fit_probe
-from helicon.training.adaptation.recipe import default_batch
+from helicon.training.adaptation.options import default_batch
 from helicon.training.probe.attention import AttentionSettings, Rows, learn_attention
 from helicon.training.probe.data import ProbeData
 from helicon.training.probe.features import TableFeatures, Vectors
-from helicon.training.probe.recipe import NETWORKS, ProbeRecipe, listed
+from helicon.training.probe.recipe import NETWORKS, Compare, ProbeMachine, listed
 from helicon.training.probe.result import UNTRAINED, Compared, Fit, Interval, rows_intervals
 from helicon.training.run.folder import RunFolder
 
@@ -49,15 +49,15 @@ class Source:
     fresh: bool = False
 
 
-def sources_of(recipe: ProbeRecipe) -> list[Source]:
+def sources_of(model: str, recipe: Compare) -> list[Source]:
     """The networks of the comparison, the untrained one last."""
-    if is_untrained(recipe.model):
-        return [Source(UNTRAINED, load(recipe.model), fresh=True)]
+    if is_untrained(model):
+        return [Source(UNTRAINED, load(model), fresh=True)]
     if recipe.networks is None:
-        named = [Source("pretrained", load(recipe.model))]
+        named = [Source("pretrained", load(model))]
     else:
         names = listed("networks", recipe.networks, NETWORKS)
-        named = [Source(n, load(recipe.model, n)) for n in names]  # type: ignore[arg-type]
+        named = [Source(n, load(model, n)) for n in names]  # type: ignore[arg-type]
     return [*named, *([Source(UNTRAINED, named[0].model, fresh=True)] if recipe.untrained else [])]
 
 
@@ -73,7 +73,8 @@ class Probing:
     """What all fits of a probe share.
 
     Attributes:
-        recipe: the options.
+        recipe: what is compared.
+        machine: where.
         data: the tables.
         pools: the poolings to compare.
         monitor: the measure on validation data that chooses.
@@ -81,7 +82,8 @@ class Probing:
         run: the folder.
     """
 
-    recipe: ProbeRecipe
+    recipe: Compare
+    machine: ProbeMachine
     data: ProbeData
     pools: Sequence[Pooling]
     monitor: str
@@ -131,7 +133,7 @@ class Probing:
     def _features(self, source: Source, seed: int) -> dict[str, TableFeatures]:
         """Features of all tables, by part."""
         model = drawn_anew(source.model, seed) if source.fresh else source.model
-        network = Network(model, self.fabric.device, self.recipe.precision)
+        network = Network(model, self.fabric.device, self.machine.precision)
         tables = self.data.tables
         size = TableFeatures.bytes_of(model, list(tables.values()))
         return {

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from helicon.data.tables.tables import SequenceTable, read_table
+from helicon.data.tables.tables import SequenceTable
 from helicon.errors import InputError
 from helicon.metrics.targets import Target, find_target
 from helicon.models.hub import HeliconPreTrainedModel
-from helicon.training.kinds.labelled_tables import (
+from helicon.training.kinds.kind import check_held_out
+from helicon.training.kinds.sequences import (
     SPLIT_SEED,
+    Sequences,
     check_choice,
-    check_kind,
     described,
     shared_note,
 )
 from helicon.training.kinds.splits import divide, hold_out
-from helicon.training.probe.recipe import ProbeRecipe
+from helicon.training.probe.recipe import Compare
+from helicon.training.run.options import Asked
 
 
 @dataclass(frozen=True)
@@ -44,27 +45,30 @@ class ProbeData:
     notes: tuple[str, ...]
 
     @classmethod
-    def read(cls, recipe: ProbeRecipe, model: HeliconPreTrainedModel) -> ProbeData:
+    def read(
+        cls, kind: Sequences, compare: Compare, asked: Asked, model: HeliconPreTrainedModel
+    ) -> ProbeData:
         """Read the files, checked so that nothing fails when work has begun."""
-        train = _table(recipe.train, recipe, model)
-        given = [recipe.valid, recipe.test]
-        others = [None if path is None else _table(path, recipe, model) for path in given]
-        train, valid, test, notes = divide(train, *others)
-        if train.spelled and recipe.task == "auto":
+        check_held_out(kind.valid, asked)
+        if kind.task == "contacts":
+            raise InputError("task: contacts are probed by helicon finetune --freeze")
+        train, valid, test, notes = divide(*kind.tables(model.backbone.alphabet))
+        if train.spelled and kind.task == "auto":
             raise InputError(
-                f"{recipe.train}: has labels of residues, which are not pooled; use helicon "
+                f"{kind.data}: has labels of residues, which are not pooled; use helicon "
                 "finetune --freeze"
             )
-        target = find_target(train, recipe.task)
-        if target.problem == "regression" and recipe.class_weights != "none":
+        target = find_target(train, kind.task)
+        if target.problem == "regression" and compare.class_weights != "none":
             raise InputError("class_weights: a regression has no classes; leave them out")
         notes = [described(train, target), *notes]
         for part, table in (("validation", valid), ("test", test)):
             if table is not None:
                 target.encode(table)
                 notes += shared_note(train, table, part)
-        found = cls(train, valid, test, target, recipe.validation_fraction, tuple(notes))
+        found = cls(train, valid, test, target, kind.validation_fraction, tuple(notes))
         if valid is not None:
+            asked.refuse(["validation_fraction"], "the file says itself what its rows are for")
             check_choice(valid, target.encode(valid), target)
         else:
             _, held = found.split(SPLIT_SEED)
@@ -89,15 +93,3 @@ class ProbeData:
             return np.arange(len(self.train)), np.arange(len(self.valid))
         labels = self.target.encode(self.train)
         return hold_out(self.train, labels, self.target, self.fraction, seed)
-
-
-def _table(path: Path, recipe: ProbeRecipe, model: HeliconPreTrainedModel) -> SequenceTable:
-    table = read_table(
-        path,
-        target=recipe.target,
-        sequence=recipe.sequence,
-        alphabet=model.backbone.alphabet,
-        divided=True,
-    )
-    check_kind(table)
-    return table

@@ -11,43 +11,26 @@ import time
 from pathlib import Path
 
 from helicon.machine.devices import start_processes
-from helicon.machine.precision import Precision
 from helicon.machine.provenance import provenance, versions
 from helicon.metrics.scores import MONITORS, OTHER_MONITORS, choose_monitor
-from helicon.metrics.targets import TaskName
-from helicon.training.kinds.supervised import ClassWeights
+from helicon.training.kinds.sequences import Sequences
 from helicon.training.probe.compare import Probing, sources_of, weights_of
 from helicon.training.probe.data import ProbeData
-from helicon.training.probe.recipe import ProbeRecipe
+from helicon.training.probe.recipe import Compare, ProbeMachine
 from helicon.training.probe.result import ProbeResult
 from helicon.training.run.folder import RunFolder
-from helicon.training.run.recipe import values_of
+from helicon.training.run.options import Asked, names_of, verb
 
 
+@verb(lambda: [Sequences])
 def probe(
     model: str,
-    train: Path,
+    data: Path | Sequences,
     *,
     out: Path,
-    target: str = "label",
-    valid: Path | None = None,
-    test: Path | None = None,
-    sequence: str = "sequence",
-    task: TaskName = "auto",
-    pools: str | None = None,
-    networks: str | None = None,
-    untrained: bool = False,
-    seeds: int = 5,
-    seed: int = 0,
-    validation_fraction: float = 0.1,
-    monitor: str | None = None,
-    class_weights: ClassWeights = "none",
-    epochs: float | None = None,
-    lr: float = 0.01,
-    batch_size: int | None = None,
-    cache: float = 4.0,
-    precision: Precision = "float32",
-    accelerator: str = "auto",
+    compare: Compare,
+    machine: ProbeMachine,
+    asked: Asked,
     resume: bool = False,
 ) -> ProbeResult:
     """Compare what frozen features tell of labels, by pooling and by network.
@@ -57,38 +40,11 @@ def probe(
 
     Args:
         model: a run folder, a model folder, a Hugging Face id, or a named size.
-        train: CSV, TSV, Parquet or FASTA of labelled sequences.
+        data: CSV, TSV, Parquet or FASTA of labelled sequences.
         out: the folder to write.
-        target: the label column, or several with commas between.
-        valid: table to choose penalties on; without it, every seed holds out a part of `train`.
-        test: table to measure on, once.
-        sequence: the column of sequences.
-        task: what the labels are; `auto` looks at them.
-        pools: poolings with commas between: `mean`, `max`, `attention` (one learned score vector)
-            and `cls` (the CLS tokens that the model was pretrained with). If not given,
-            `mean,attention`, and `cls` where the model has such tokens.
-        networks: of a self-distilled run: `teacher`, `student` or both with a comma between. If not
-            given, the model as it is, which of such a run is the teacher.
-        untrained: also probe the network with random weights: what the architecture alone tells.
-        seeds: number of fits, with the seeds `seed`, `seed + 1`, ..., where the seed decides
-            anything: the rows held out for validation, the first weights of attention pooling and
-            the order in which it sees rows, the weights of the untrained network. Where it decides
-            nothing there is one fit, with a bootstrap interval over rows.
-        seed: the first one.
-        validation_fraction: share of the training rows to hold out, without a validation table.
-        monitor: measure on validation data that chooses penalties; if not given, MCC for classes,
-            mean AUROC for several labels, Spearman correlation for numbers.
-        class_weights: weight of rare classes: all examples alike, or all classes the same total
-            (attention pooling knows half of that way, `sqrt`; the regressions take it for all).
-        epochs: attention: passes over the training rows at most; decided by their number if not
-            given.
-        lr: attention: highest learning rate.
-        batch_size: sequences at once; of results it decides attention's alone.
-        cache: attention: GiB of memory for the features of all positions. Where they do not fit,
-            the network computes them anew in every epoch, with the same result.
-        precision: of matrix products: `float32`, or `bfloat16`, which is faster on some hardware
-            and gives other numbers (features differ by a hundredth).
-        accelerator: `auto`, `cpu`, `cuda` or `mps`.
+        compare: what is compared.
+        machine: where it computes.
+        asked: which options were given.
         resume: begin a probe that was stopped again, or read a finished one.
 
     Returns:
@@ -97,31 +53,33 @@ def probe(
     Raises:
         InputError: a file, a label or an option is wrong, or `out` holds something else.
     """
-    recipe = ProbeRecipe.of(locals())
     began = time.monotonic()
-    sources = sources_of(recipe)
-    chosen = recipe.chosen_pools(sources[0].model)
-    data = ProbeData.read(recipe, sources[0].model)
-    problem = data.target.problem
-    monitor = choose_monitor(recipe.monitor, MONITORS[problem], OTHER_MONITORS[problem])
+    kind = data if isinstance(data, Sequences) else Sequences(Path(data), **asked.of_data)
+    sources = sources_of(model, compare)
+    chosen = compare.chosen_pools(sources[0].model)
+    compare.check(model, chosen, asked)
+    found = ProbeData.read(kind, compare, asked, sources[0].model)
+    problem = found.target.problem
+    monitor = choose_monitor(compare.monitor, MONITORS[problem], OTHER_MONITORS[problem])
     fabric = start_processes(
-        accelerator=accelerator,
+        accelerator=machine.accelerator,
         devices=1,
         nodes=1,
         strategy="auto",
-        precision=precision,
+        precision=machine.precision,
     )
-    hashes = recipe.hashes() | weights_of(sources)
+    hashes = kind.hashes() | weights_of(sources)
+    named = {n: getattr(g, n) for g in (kind, compare, machine) for n in names_of(g, "probe")}
     about = {
-        "verb": recipe.verb,
-        "recipe": values_of(recipe),
+        "verb": "probe",
+        "recipe": {"model": model, "data": kind.data, **named},
         "data": hashes,
         "versions": versions(),
     }
     with RunFolder.open(Path(out), about, resume=resume) as run:
         if run.resumed and run.results.exists():
             return ProbeResult.read(run.path)
-        work = Probing(recipe, data, chosen, monitor, fabric, run)
+        work = Probing(compare, machine, found, chosen, monitor, fabric, run)
         notes = work.notes(sources)
         print(*notes, sep="\n", file=sys.stderr, flush=True)
         rows = tuple(work.compared(sources))
@@ -130,13 +88,15 @@ def probe(
             run=run.path,
             model=model,
             problem=problem,
-            names=data.target.names,
+            names=found.target.names,
             monitor=monitor,
-            examples=data.examples,
+            examples=found.examples,
             notes=notes,
             rows=rows,
             seconds=seconds,
         )
-        origin = provenance(seed=seed, data=hashes, seconds=seconds, accelerator=accelerator)
-        run.write_results({"verb": recipe.verb, **result.as_dict(), "provenance": origin})
+        origin = provenance(
+            seed=compare.seed, data=hashes, seconds=seconds, accelerator=machine.accelerator
+        )
+        run.write_results({"verb": "probe", **result.as_dict(), "provenance": origin})
     return result

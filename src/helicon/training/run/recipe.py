@@ -18,6 +18,7 @@ import difflib
 import tomllib
 import types
 from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import (
     Any,
@@ -134,7 +135,7 @@ def from_values(kind: type[Kind], values: Mapping[str, Any], where: str) -> Kind
             near = difflib.get_close_matches(name, fields, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(fields)}"
             raise InputError(f"{where}: unknown key {key!r}; {hint}")
-        found[name] = _checked(hints[name], value, f"{where}: {key}")
+        found[name] = checked(hints[name], value, f"{where}: {key}")
     for name, field in fields.items():
         if name not in found and field.default is dataclasses.MISSING:
             raise InputError(f"{where}: {name} is missing; give it")
@@ -156,8 +157,12 @@ def to_toml(recipe: Recipe) -> str:
     return tomli_w.dumps({recipe.verb: plain})
 
 
-def _checked(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the type `hint`: text and paths serve as each other, an integer as a float."""
+def checked(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the type `hint`: text and paths serve as each other, an integer as a float.
+
+    Raises:
+        InputError: it is of another type.
+    """
     kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     for kind in kinds:
         accepted, read = _as_kind(kind, value, where)
@@ -173,14 +178,16 @@ def _as_kind(kind: Any, value: Any, where: str) -> tuple[bool, Any]:
         return value in get_args(kind), value
     if get_origin(kind) is list and isinstance(value, list):
         (part,) = get_args(kind)
-        return True, [_checked(part, item, where) for item in value]
+        return True, [checked(part, item, where) for item in value]
     if get_origin(kind) is dict and isinstance(value, dict):
         part = get_args(kind)[1]
-        return True, {key: _checked(part, item, f"{where}.{key}") for key, item in value.items()}
+        return True, {key: checked(part, item, f"{where}.{key}") for key, item in value.items()}
     if kind in (Path, str) and isinstance(value, str | Path):
         return True, kind(value)
-    if kind is float and type(value) is int:
+    if kind is float and isinstance(value, Real) and not isinstance(value, bool):
         return True, float(value)
+    if kind is int and isinstance(value, Integral) and not isinstance(value, bool):
+        return True, int(value)
     return type(value) is kind, value
 
 
