@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from cyclopts.config import Dict
 
@@ -34,7 +37,7 @@ def read_config(path: Path, verb: str) -> Dict:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is no TOML ({error}); correct it") from error
     if isinstance(content.get("verb"), str) and isinstance(content.get("recipe"), dict):
-        content = {content["verb"]: content["recipe"]}
+        content = {content["verb"]: _chosen(content["verb"], content["recipe"])}
     tables = [key for key, value in content.items() if isinstance(value, dict)]
     if verb not in tables:
         there = f"it is for {' and '.join(tables)}" if tables else f"write them under [{verb}]"
@@ -42,3 +45,15 @@ def read_config(path: Path, verb: str) -> Dict:
     if unknown := sorted(content.keys() - {*tables, *_BESIDE}):
         raise InputError(f"{path}: unknown key {unknown[0]!r}; move it under [{verb}]")
     return Dict({verb: current_keys(verb, content[verb])}, source=str(path))
+
+
+def _chosen(verb: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The options of a finished run, without those that stand at what they are by default.
+
+    A run records every option, those too that mean nothing for its data.
+    """
+    function = importlib.import_module(f"helicon.cli.{verb}").command
+    parameters = inspect.signature(function).parameters
+    current = current_keys(verb, values)
+    usual = {name: p.default for name, p in parameters.items()}
+    return {n: v for n, v in current.items() if n not in usual or usual[n] != v}

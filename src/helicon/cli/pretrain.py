@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from helicon.cli.options import command as command_of
 from helicon.report import run_report
 from helicon.training.pretrain.pretrain import PretrainResult, pretrain
 
-command = pretrain
+command = command_of(pretrain)
 
 
 def show(result: PretrainResult) -> str:

@@ -43,6 +43,8 @@ def start_processes(
     Raises:
         InputError: the machine has no such device, or not so many.
     """
+    if accelerator not in ("auto", "cpu", "cuda", "mps"):
+        raise InputError(f"accelerator: {accelerator!r} is not known; auto, cpu, cuda or mps")
     if strategy not in ("auto", "ddp", "fsdp"):
         raise InputError(f"strategy: {strategy!r} is not known; auto, ddp or fsdp")
     try:

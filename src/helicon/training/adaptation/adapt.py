@@ -116,6 +116,16 @@ def _new(source: HeliconPreTrainedModel, config: BackboneConfig) -> HeliconForMa
     return HeliconForMaskedLM(made)
 
 
+def check_weights(model: nn.Module, name: str) -> None:
+    """Stop where the weights of a model are no numbers: so would be all that it gives.
+
+    Raises:
+        InputError: names the model.
+    """
+    if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+        raise InputError(f"{name}: its weights hold values that are no numbers (NaN or infinite)")
+
+
 def freeze(model: Supervised) -> None:
     """Train the head alone: the backbone keeps its weights and drops nothing."""
     model.backbone.requires_grad_(False)

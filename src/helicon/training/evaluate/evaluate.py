@@ -16,6 +16,7 @@ from helicon.machine.precision import Precision, check_precision
 from helicon.machine.provenance import provenance
 from helicon.metrics.scores import Scores, write_parquet
 from helicon.models.hub import HeliconPreTrainedModel, NetworkName, load
+from helicon.training.adaptation.adapt import check_weights
 from helicon.training.evaluate.language import HiddenBases, HiddenResidues
 from helicon.training.kinds.kind import Measurable
 from helicon.training.kinds.known import KINDS, kinds
@@ -135,6 +136,7 @@ def evaluate(
     """
     began = time.monotonic()
     opened = load(model, measuring.network)
+    check_weights(opened, model)
     measured = (
         data if isinstance(data, Measurable) else _measurable(model, Path(data), asked, opened)
     )

@@ -15,6 +15,7 @@ from helicon.errors import InputError
 from helicon.files import sha256
 from helicon.models.hub import HeliconPreTrainedModel, load, untrained
 from helicon.models.registry import SIZES
+from helicon.training.adaptation.adapt import check_weights
 from helicon.training.adaptation.options import Adapt, Fit
 from helicon.training.finetune.result import FinetuneResult
 from helicon.training.finetune.work import Plan, Work
@@ -130,7 +131,9 @@ def _source(model: str, adapt: Adapt) -> HeliconPreTrainedModel:
     """The model to adapt; from scratch, published weights of a named size are not fetched."""
     if adapt.scratch and model in SIZES:
         return untrained(model)
-    return load(model, adapt.network)
+    found: HeliconPreTrainedModel = load(model, adapt.network)
+    check_weights(found, model)
+    return found
 
 
 def _run(

@@ -56,8 +56,10 @@ def check_schedule(schedule: str, warmup: float, floor: float) -> None:
     if schedule not in get_args(Schedule):
         known = ", ".join(get_args(Schedule))
         raise InputError(f"schedule: {schedule!r} is not known; choose one of {known}")
-    if warmup < 0:
-        raise InputError(f"warmup: must not be negative, not {warmup}; give steps, or a share < 1")
+    if not 0 <= warmup < math.inf:
+        raise InputError(
+            f"warmup: must be a finite number, 0 or more, not {warmup}; give steps, or a share < 1"
+        )
     if not 0 <= floor <= 1:
         raise InputError(f"floor: must be in [0, 1], not {floor}; it is a share of the peak rate")
 

@@ -12,6 +12,7 @@ from helicon.machine.devices import start_processes
 from helicon.machine.precision import TrainingPrecision, training_precision
 from helicon.training.loop.schedule import Schedule, check_schedule
 from helicon.training.run.folder import precision_begun
+from helicon.training.run.options import check_numbers
 from helicon.training.run.recipe import check_counts
 
 
@@ -69,10 +70,9 @@ class LoopSettings:
         check_schedule(self.schedule, self.warmup, self.floor)
         counts = ("steps", "accumulate", "devices", "nodes", "eval_every", "checkpoint_every")
         check_counts(self, counts)
-        for name in ("minutes", "lr", "clip"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"{name}: must be more than 0, not {value}")
+        check_numbers(self, ("minutes", "lr", "clip"), 0, open="(")
+        check_numbers(self, ("weight_decay",), 0)
+        check_numbers(self, ("seed",), 0, 2**63, open=")")
 
 
 def launch(settings: LoopSettings, resumed: Path | None = None) -> Fabric:

@@ -21,6 +21,7 @@ from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, Metric, ModelC
 from helicon.models.registry import SIZES, configured, pretrained_at
 from helicon.objectives.masked_lm import Replacement
 from helicon.objectives.self_distillation import Over, SelfDistillation
+from helicon.training.adaptation.adapt import check_weights
 from helicon.training.loop.fit import FitResult, Task, fit
 from helicon.training.loop.schedule import Schedule
 from helicon.training.loop.settings import launch
@@ -296,6 +297,7 @@ def _network(recipe: PretrainRecipe) -> HeliconForMaskedLM:
     if recipe.backbone:
         raise InputError(f"backbone: the weights of {recipe.model} fix its settings; leave it out")
     loaded = load(recipe.model)
+    check_weights(loaded, str(recipe.model))
     if not isinstance(loaded, HeliconForMaskedLM):
         raise InputError(
             f"{recipe.model}: is a {type(loaded).__name__}, no language model; pretraining "

@@ -21,7 +21,7 @@ from helicon.metrics.scores import (
 )
 from helicon.models.hub import HeliconPreTrainedModel, is_untrained, load
 from helicon.models.parts.heads import Pooling
-from helicon.training.adaptation.adapt import drawn_anew
+from helicon.training.adaptation.adapt import check_weights, drawn_anew
 from helicon.training.adaptation.linear import fit_probe
 from helicon.training.adaptation.options import default_batch
 from helicon.training.probe.attention import AttentionSettings, Rows, learn_attention
@@ -58,6 +58,8 @@ def sources_of(model: str, recipe: Compare) -> list[Source]:
     else:
         names = listed("networks", recipe.networks, NETWORKS)
         named = [Source(n, load(model, n)) for n in names]  # type: ignore[arg-type]
+    for one in named:
+        check_weights(one.model, model)
     return [*named, *([Source(UNTRAINED, named[0].model, fresh=True)] if recipe.untrained else [])]
 
 

@@ -141,7 +141,7 @@ def check_numbers(
 
 def _range(least: float, most: float, open: str) -> str:
     if most == math.inf:
-        return f"be {'more than' if '(' in open else 'of at least'} {least:g}"
+        return f"be {'more than' if '(' in open else 'at least'} {least:g}, and finite"
     if open == "()":
         return f"be between {least:g} and {most:g}"
     right = ")" if ")" in open else "]"
