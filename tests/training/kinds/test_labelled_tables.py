@@ -4,7 +4,7 @@ import pytest
 
 from helicon.data.tables.tables import read_table
 from helicon.metrics.targets import find_target
-from helicon.training.kinds.labelled_tables import described
+from helicon.training.kinds.sequences import described
 
 
 @pytest.mark.parametrize(

@@ -293,7 +293,7 @@ WRONG = {
     "cache": ({"cache": -1.0}, "cache: must not be negative"),
     "contacts": ({"task": "contacts"}, "task: contacts are probed by helicon finetune"),
     "monitor": ({"monitor": "f1"}, "monitor: 'f1' is not measured here"),
-    "column": ({"target": "klass"}, r"train\.csv: .*'klass'"),
+    "column": ({"target": "klass"}, r"data\.csv: .*'klass'"),
     "weights": ({"task": "regression", "class_weights": "sqrt"}, "class_weights: a regression"),
 }
 

@@ -181,18 +181,21 @@ class Sequences(Kind):
     ) -> tuple[SequenceTable, SequenceTable | None, SequenceTable | None]:
         """The files to train, choose and test on, as they are."""
         train, valid, test = (
-            None if path is None else read_labelled(path, self.target, self.sequence, alphabet)
+            None if path is None else self.table(path, alphabet)
             for path in (self.data, self.valid, self.test)
         )
         assert train is not None
         return train, valid, test
 
+    def table(self, path: Path, alphabet: Alphabet) -> SequenceTable:
+        """Read one file."""
+        return read_labelled(path, self.target, self.sequence, alphabet)
+
     def evaluate(self, network: HeliconPreTrainedModel, asked: Asked, name: str) -> Answer:
         """See `Measurable.evaluate`."""
         alphabet = network.backbone.alphabet
         check_strands(alphabet, both_strands=self.both_strands)
-        whole = read_labelled(self.data, self.target, self.sequence, alphabet)
-        table, part = measured_part(whole, self.part)
+        table, part = measured_part(self.table(self.data, alphabet), self.part)
         target = saved_target(network, name)
         truth = target.encode(table)
         batch = self.batch_size or 2 * default_batch(len(table), table.lengths)
