@@ -108,5 +108,5 @@ def test_a_genome_with_other_classes(tmp_path, source):
     bed.write_text("chr\t10\t500\n")
     with pytest.raises(InputError, match="has the classes background, feature"):
         evaluate(run, fasta, labels=bed, **CPU)
-    with pytest.raises(InputError, match="give its labels"):
+    with pytest.raises(InputError, match="give a genome and its labels"):
         evaluate(run, fasta, **CPU)

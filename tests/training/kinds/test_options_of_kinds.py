@@ -1,4 +1,4 @@
-"""Every option of a verb means something for the data, or is refused by name; kinds from outside."""
+"""Every option means something for the data, or is refused by name; and kinds from outside."""
 
 from __future__ import annotations
 
