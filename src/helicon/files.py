@@ -1,4 +1,7 @@
-"""Files that are whole or absent: write aside, then rename; hashes; the cache and data folders."""
+"""Files that are whole or absent: write aside, then rename; what is read stays what it was.
+
+Also hashes, and the cache and data folders.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,28 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from helicon.archives import member_of, open_member, through
 from helicon.errors import InputError, WorkError
+
+#: Why the system refuses to write, in words.
+_REFUSED = {
+    errno.EACCES: "there is no permission",
+    errno.EPERM: "there is no permission",
+    errno.EROFS: "it lies on a disk that is mounted read-only",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+    errno.EEXIST: "a file stands where a folder is needed",
+    errno.EISDIR: "a folder stands there",
+    errno.EBUSY: "it is a mount point",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "its links lead in a circle",
+}
 
 
 @contextlib.contextmanager
@@ -20,14 +39,16 @@ def write_aside(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block ends well.
 
     The block writes a file or makes a folder there. On any error the temporary is removed and what
-    stood at `path` stays as it was. A folder that stands at `path` is replaced as a whole.
+    stood at `path` stays as it was. A folder that stands at `path` is replaced as a whole, by
+    another folder alone.
 
     Raises:
         WorkError: the disk is full.
-        InputError: the folder of `path` cannot be written to.
+        InputError: the folder of `path` cannot be written to, or `path` is a folder and the block
+            wrote a file.
     """
     path = Path(path)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    aside = _aside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
@@ -40,6 +61,10 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         raise
 
 
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+
+
 def _translated(error: BaseException, path: Path) -> Exception | None:
     number = _errno(error)
     if number in (errno.ENOSPC, errno.EDQUOT):
@@ -47,9 +72,17 @@ def _translated(error: BaseException, path: Path) -> Exception | None:
             f"{path}: the disk is full; what was there before is whole. Free some space and "
             "start again with the same command"
         )
-    if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
-        return InputError(f"{path}: cannot be written ({error.strerror}); choose another folder")
+    if number in _REFUSED and isinstance(error, OSError) and _concerns(error, path):
+        return InputError(f"{path}: cannot be written ({_REFUSED[number]}); choose another folder")
     return None
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether an error is about `path`, what is written aside for it, or a folder on the way."""
+    if error.filename is None:
+        return True
+    named = Path(os.fsdecode(error.filename))
+    return named in (path, *path.parents) or named.name.startswith(f".{path.name}.")
 
 
 def _errno(error: BaseException) -> int | None:
@@ -71,7 +104,9 @@ def _flush(path: Path) -> None:
 
 
 def _replace(aside: Path, path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
+        if not aside.is_dir():
+            raise InputError(f"{path}: is a folder, and stays; choose another name")
         old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
         path.rename(old)
         aside.rename(path)
@@ -86,6 +121,95 @@ def _remove(path: Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def clear_leftovers(folder: Path, name: str = "") -> None:
+    """Remove what killed processes left in a folder of what they wrote aside.
+
+    Nothing else may write there meanwhile.
+
+    Args:
+        folder: the folder.
+        name: of the one file whose leftovers are meant; those of all files if not given.
+    """
+    for left in folder.glob(".*"):
+        kept, _, end = left.name.rpartition(".")
+        own = kept.rpartition(".")[0].removeprefix(".")
+        if not own or (name and own != name):
+            continue
+        if end == "old" and not (folder / own).exists():
+            left.rename(folder / own)  # killed between the two renamings
+        elif end in ("tmp", "old"):
+            _remove(left)
+
+
+def check_output(
+    path: str | Path, reads: Iterable[Path | None] = (), *, folder: bool = False
+) -> None:
+    """Refuse a place that cannot be written, or where something would be lost, before any work.
+
+    Args:
+        path: the file or folder that will be written.
+        reads: files that are read for it; `None` counts as none.
+        folder: whether a folder will be written, whose content somebody else looks at.
+
+    Raises:
+        InputError: a folder stands where a file will, the place is one of the files that are read,
+            or it cannot be written to.
+        WorkError: the disk is full.
+    """
+    path = Path(path)
+    if path.is_dir() and not folder:
+        raise InputError(f"{path}: is a folder, and stays; name a file")
+    if os.path.ismount(path):
+        raise InputError(f"{path}: is a mount point, which cannot be replaced; name one inside it")
+    for read in reads:
+        if read is not None and _same_file(path, read):
+            raise InputError(f"{path}: is {read}, which is read; choose another output")
+    place = next(folder for folder in path.absolute().parents if folder.exists())
+    trial = place / _aside(path).name
+    try:
+        trial.write_bytes(bytes(4096))
+        _flush(trial)
+    except OSError as error:
+        raise _translated(error, path) or error from error
+    finally:
+        _remove(trial)
+
+
+def _same_file(path: Path, read: Path) -> bool:
+    inside = member_of(read)
+    read = read if inside is None else inside[0]
+    return path.exists() and read.exists() and path.samefile(read)
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """Files that have to stay what they are while they are read, perhaps several times.
+
+    Attributes:
+        stamps: size, time of writing, device and number of each.
+    """
+
+    stamps: dict[Path, tuple[int, ...] | None]
+
+    @classmethod
+    def of(cls, reads: Iterable[Path | None]) -> Self:
+        """Look at files before they are read; `None` counts as none."""
+        return cls({path: _stamp(path) for path in reads if path is not None})
+
+    def changed(self) -> Path | None:
+        """A file that is another one than before, if there is one."""
+        return next((path for path, stamp in self.stamps.items() if _stamp(path) != stamp), None)
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    inside = member_of(path)
+    try:
+        found = (path if inside is None else inside[0]).stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino
 
 
 def sha256(path: str | Path) -> str:
@@ -148,11 +272,30 @@ def existing_data(path: str | Path, what: str = "file") -> Path:
 
 
 def cache_folder() -> Path:
-    """Folder for what can be made again: `HELICON_CACHE`, or `helicon` in the user's cache."""
+    """Folder for what can be made again: `HELICON_CACHE`, or `helicon` in the user's cache.
+
+    Raises:
+        InputError: every user may write to it.
+    """
     if folder := os.environ.get("HELICON_CACHE"):
-        return Path(folder).expanduser()
+        return owned(Path(folder).expanduser())
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "helicon"
+    return owned(Path(base).expanduser() / "helicon")
+
+
+def owned(folder: Path) -> Path:
+    """Refuse a folder of the cache that every user may write: anything could be put there.
+
+    Raises:
+        InputError: says how to mend it.
+    """
+    mode = folder.stat().st_mode if folder.exists() else 0
+    if os.name == "posix" and mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise InputError(
+            f"{folder}: every user may write to this folder of the cache; take that right away "
+            "(chmod o-w), or set HELICON_CACHE to a folder of your own"
+        )
+    return folder
 
 
 def data_folders() -> list[Path]:

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from helicon.errors import InputError
 from helicon.forward.network import Network
-from helicon.inference.jobs.engine import Shard, Worker, write_parquet
+from helicon.inference.jobs.engine import write_parquet
+from helicon.inference.jobs.job import Shard, Worker
 
 SCHEMA = pa.schema({"number": pa.int64(), "value": pa.float32()})
 
@@ -64,7 +65,8 @@ class CountingJob:
 if __name__ == "__main__":
     import sys
 
-    from helicon.inference.jobs.engine import Engine, run
+    from helicon.inference.jobs.engine import run
+    from helicon.inference.jobs.job import Engine
 
     model, traces, out, devices = sys.argv[1:]
     run(CountingJob(model, Path(traces), seconds=0.15), out, Engine(devices=int(devices)))

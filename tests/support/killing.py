@@ -9,7 +9,8 @@ import os, signal
 from pathlib import Path
 from helicon.inference.jobs import stretches
 from helicon.inference.jobs import parts
-from helicon.inference.jobs.engine import Engine, run
+from helicon.inference.jobs.engine import run
+from helicon.inference.jobs.job import Engine
 
 stretches.SHARD = {shard}
 write, left = parts.Parts.write, {left}

@@ -21,8 +21,10 @@ from helicon.errors import InputError
 from helicon.forward.memory import describe
 from helicon.forward.network import Network
 from helicon.inference.jobs import keyed
-from helicon.inference.jobs.engine import Engine, Shard, run, write_parquet
+from helicon.inference.jobs.engine import run, write_parquet
+from helicon.inference.jobs.files import JobFiles
 from helicon.inference.jobs.inputs import Payload, Reading, say_skipped
+from helicon.inference.jobs.job import Engine, Shard
 from helicon.inference.jobs.keyed import Outcome
 from helicon.inference.jobs.passes import Passes
 
@@ -100,7 +102,7 @@ def predict_contacts(
     data: Path,
     network: Network,
     *,
-    out: Path,
+    files: JobFiles,
     choice: Choice,
     sequence: str,
     name: str | None,
@@ -134,8 +136,8 @@ def predict_contacts(
     )  # fmt: skip
     skipped = say_skipped(job.verb, source)
     describe(job.verb, network, source.total)
-    done = run(job, out, where, network)
-    return Outcome(out, len(source), skipped, done)
+    done = run(job, files, where, network)
+    return Outcome(files.out, len(source), skipped, done)
 
 
 @dataclass(frozen=True)

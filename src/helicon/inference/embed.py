@@ -16,8 +16,10 @@ from helicon.forward.memory import describe
 from helicon.forward.network import Network
 from helicon.forward.pooling import PoolingInPieces, State, in_pieces
 from helicon.inference.jobs import keyed
-from helicon.inference.jobs.engine import Engine, Shard, run, write_parquet
+from helicon.inference.jobs.engine import run, write_parquet
+from helicon.inference.jobs.files import JobFiles
 from helicon.inference.jobs.inputs import Part, Payload, Reading, say_skipped
+from helicon.inference.jobs.job import Engine, Shard
 from helicon.inference.jobs.keyed import Number, Outcome
 from helicon.inference.jobs.passes import Passes, Values
 from helicon.machine.precision import Precision
@@ -85,6 +87,8 @@ def embed(
     out = Path(out)
     where = Engine(devices, engine, accelerator, precision)
     _check(out, dtype)
+    beside = [keyed.keys_of(out)] if out.suffix == ".npy" else []
+    files = JobFiles.of(out, (data, regions), beside=beside)
     folder = network_folder(model, network)
     opened = where.network(folder)
     _pooling(opened, model, pool)
@@ -110,7 +114,7 @@ def embed(
     )  # fmt: skip
     skipped = say_skipped(job.verb, source)
     describe(job.verb, opened, source.total)
-    done = run(job, out, where, opened)
+    done = run(job, files, where, opened)
     return Outcome(out, len(source), skipped, done)
 
 

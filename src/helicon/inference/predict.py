@@ -26,8 +26,10 @@ from helicon.inference.genes.grammar import Grammar
 from helicon.inference.genes.segments import format_of
 from helicon.inference.genes.transitions import read_grammar
 from helicon.inference.jobs import keyed
-from helicon.inference.jobs.engine import Engine, Shard, run, write_parquet
+from helicon.inference.jobs.engine import run, write_parquet
+from helicon.inference.jobs.files import JobFiles
 from helicon.inference.jobs.inputs import Payload, Reading, say_skipped
+from helicon.inference.jobs.job import Engine, Shard
 from helicon.inference.jobs.keyed import Outcome
 from helicon.inference.jobs.passes import Passes, Values
 from helicon.machine.precision import Precision
@@ -110,6 +112,7 @@ def predict(
     form = format_of(out)
     if form is None and out.suffix != ".parquet":
         raise InputError(f"out: {out} must end in .parquet, .gff3 or .bed")
+    files = JobFiles.of(out, (data, regions, transitions, annotation))
     network = where.network(model)
     problem = _problem(network, model)
     if network.head_type == "pair":
@@ -120,7 +123,7 @@ def predict(
                 "regions, both_strands, and what is for features"
             )
         return predict_contacts(
-            model, Path(data), network, out=out, choice=Choice.of(pairs, threshold),
+            model, Path(data), network, files=files, choice=Choice.of(pairs, threshold),
             sequence=sequence, name=name, on_error=on_error, window=window, overlap=overlap,
             where=where,
         )  # fmt: skip
@@ -139,7 +142,7 @@ def predict(
         )  # fmt: skip
         if annotation is None and feature is not None:
             raise InputError("feature: is what an annotation is compared by; name one, or leave it")
-        return _features(network, genes, out, where, annotation, feature)
+        return _features(network, genes, files, where, annotation, feature)
     if grammar != "auto" or any((transitions, annotation, feature, circular, through_gaps)):
         raise InputError(
             "grammar, transitions, circular, through_gaps, annotation, feature: are for features; "
@@ -165,7 +168,7 @@ def predict(
     )  # fmt: skip
     skipped = say_skipped(job.verb, source)
     describe(job.verb, network, source.total)
-    done = run(job, out, where, network)
+    done = run(job, files, where, network)
     return Outcome(out, len(source), skipped, done)
 
 
@@ -204,7 +207,7 @@ def _check_features(network: Network, model: str | Path, on_error: OnError) -> N
 def _features(
     network: Network,
     job: GenesJob,
-    out: Path,
+    files: JobFiles,
     where: Engine,
     annotation: Path | None,
     feature: str | None,
@@ -224,14 +227,14 @@ def _features(
     if annotation is not None:
         compare = _compared(grammar, annotation, feature, genome, stretches)
     describe(job.verb, network, int(stretches.lengths.sum()))
-    done = run(job, out, where, network)
+    done = run(job, files, where, network)
     scores = None
     if annotation is not None and compare is not None:
         true, found = compare
         scores = score_gff(
-            annotation, out, genome, feature=true, predicted_feature=found, regions=job.regions
+            annotation, files.out, genome, feature=true, predicted_feature=found, regions=job.regions
         )
-    return Outcome(out, len(stretches), 0, done, scores)
+    return Outcome(files.out, len(stretches), 0, done, scores)
 
 
 def _compared(

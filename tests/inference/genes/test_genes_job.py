@@ -25,7 +25,8 @@ from helicon.inference.genes.genes import (
 from helicon.inference.genes.segments import segment_writer
 from helicon.inference.genes.transitions import read_grammar
 from helicon.inference.jobs import stretches
-from helicon.inference.jobs.engine import Engine, run
+from helicon.inference.jobs.engine import run
+from helicon.inference.jobs.job import Engine
 from helicon.models.hub import save
 
 

@@ -12,7 +12,9 @@ import pytest
 from counting_job import CountingJob
 
 from helicon.errors import InputError, WorkError
-from helicon.inference.jobs.engine import Engine, run
+from helicon.inference.jobs.engine import run
+from helicon.inference.jobs.files import JobFiles
+from helicon.inference.jobs.job import Engine
 from helicon.inference.jobs.parts import Parts
 
 HERE = Path(__file__).parents[2] / "support"
@@ -140,6 +142,94 @@ def test_a_process_that_dies_is_named(tmp_path, job, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     with pytest.raises(WorkError, match="a process died"):
         run(job(verb="die"), tmp_path / "out.parquet", Engine(devices=2))
+
+
+def started(tmp_path, folders, devices):
+    """A job in a process of its own, after its first part."""
+    words = [str(HERE / "counting_job.py"), str(folders["language"]), str(tmp_path / "traces")]
+    child = subprocess.Popen(
+        [sys.executable, *words, str(tmp_path / "out.parquet"), devices],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 100
+    while not list(tmp_path.glob("out.parquet.parts/*.arrow")):
+        assert time.monotonic() < deadline and child.poll() is None
+        time.sleep(0.02)
+    return child
+
+
+def alive(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_end_with_the_process_that_started_them(tmp_path, job, folders):
+    child = started(tmp_path, folders, "2")
+    child.kill()
+    child.communicate()
+    workers = {int(path.name.split(".")[1]) for path in (tmp_path / "traces").iterdir()}
+    deadline = time.monotonic() + 30
+    while any(alive(pid) for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    count = len(list((tmp_path / "traces").iterdir()))
+    time.sleep(0.5)
+    assert len(list((tmp_path / "traces").iterdir())) == count
+
+
+def test_sigterm_cleans_and_says_how_to_go_on(tmp_path, job, folders):
+    child = started(tmp_path, folders, "1")
+    child.terminate()
+    said = child.communicate()[1]
+    assert child.returncode == 1
+    assert "stopped by SIGTERM; what is finished is kept: start again with the same" in said
+    assert not [path for path in tmp_path.rglob(".*") if path.suffix in (".tmp", ".old")]
+    assert run(job(), tmp_path / "out.parquet", Engine()).resumed >= 1
+
+
+def test_leftovers_of_a_killed_start_are_cleaned(tmp_path, job):
+    out = tmp_path / "out.parquet"
+    left = tmp_path / ".out.parquet.0badcafe.tmp"
+    left.write_text("half")
+    other = tmp_path / ".out.parquet.notes"
+    other.write_text("mine")
+    run(job(), out, Engine())
+    assert not left.exists()
+    assert other.read_text() == "mine"
+
+
+def test_a_folder_of_parts_with_other_files_is_left_alone(tmp_path, job):
+    parts = tmp_path / "out.parquet.parts"
+    parts.mkdir()
+    (parts / "thesis.tex").write_text("years")
+    with pytest.raises(InputError, match=r"holds other files \(thesis.tex\)"):
+        run(job(), tmp_path / "out.parquet", Engine())
+    assert (parts / "thesis.tex").read_text() == "years"
+
+
+def test_an_input_that_changes_is_noticed_before_anything_is_written(tmp_path, job):
+    data, out = tmp_path / "in.fa", tmp_path / "out.parquet"
+    data.write_text(">a\nACGT\n")
+    files = JobFiles.of(out, [data])
+    data.write_text(">a\nTTTT\n")
+    with pytest.raises(InputError, match=r"in.fa: changed while it was read"):
+        run(job(), files, Engine())
+    assert not out.exists()
+    with pytest.raises(InputError, match=r"in.fa: changed while it was read"):
+        run(job(wrong=3), files, Engine())
+    assert run(job(), JobFiles.of(out, [data]), Engine()).resumed == 12
+
+
+def test_what_belongs_to_a_former_output_goes_with_it(tmp_path, job):
+    out, index = tmp_path / "out.parquet", tmp_path / "out.parquet.tbi"
+    index.write_text("of another file")
+    with pytest.raises(InputError):
+        run(job(wrong=3), JobFiles.of(out, stale=[index]), Engine())
+    assert index.exists()
+    run(job(), JobFiles.of(out, stale=[index]), Engine())
+    assert not index.exists()
 
 
 def test_wrong_settings():

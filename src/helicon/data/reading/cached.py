@@ -1,16 +1,14 @@
 """Folders of memory-mapped files in the cache, made once for each content of an input file.
 
-The index of a folder is written last. A folder without it, or whose files have other sizes than it
-says, counts as not there and is made again.
+The index of a folder is written last, and says the size and the time of writing of every file. A
+folder without a whole index, or with a file that was changed since, is made again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import mmap
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helicon.errors import InputError
-from helicon.files import write_aside
+from helicon.files import clear_leftovers, owned, write_aside
+from helicon.machine import locks
 
 _INDEX = "index.json"
 
@@ -35,15 +34,16 @@ def made_once(folder: Path, files: Sequence[str], make: Callable[[], Index]) -> 
         make: writes every file, whole or not at all (`write_aside`), and returns the index.
 
     Raises:
-        InputError: the folder cannot be written; or as `make`.
+        InputError: the folder cannot be written, or others may write it; or as `make`.
     """
+    owned(folder)
     index = _read_index(folder, files)
     if index is None:
         with alone(folder):
             index = _read_index(folder, files)
             if index is None:
                 index = make()
-                index["sizes"] = _sizes(folder, files)
+                index["files"] = _stamps(folder, files)
                 with write_aside(folder / _INDEX) as path:
                     path.write_text(json.dumps(index))
     return index
@@ -69,16 +69,17 @@ def let_go(array: NDArray[Any]) -> None:
 
 
 def _read_index(folder: Path, files: Sequence[str]) -> Index | None:
-    """The index, or `None` where a file is missing or cut: caches get purged."""
+    """The index, or `None` where it is damaged, or a file missing or changed: caches get purged."""
     try:
         index = json.loads((folder / _INDEX).read_text())
-        return index if _sizes(folder, files) == index.get("sizes") else None
-    except OSError:
+        return index if _stamps(folder, files) == index["files"] else None
+    except (OSError, ValueError, LookupError, TypeError):
         return None
 
 
-def _sizes(folder: Path, files: Sequence[str]) -> list[int]:
-    return [(folder / name).stat().st_size for name in files]
+def _stamps(folder: Path, files: Sequence[str]) -> list[list[int]]:
+    """Size and time of writing of every file."""
+    return [[found.st_size, found.st_mtime_ns] for found in ((folder / f).stat() for f in files)]
 
 
 @contextlib.contextmanager
@@ -88,20 +89,15 @@ def alone(folder: Path) -> Iterator[None]:
     Where the file system cannot lock, processes work side by side: every file is renamed into place
     whole and has the same bytes whoever wrote it, and the index comes last.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise InputError(
-            f"{folder}: the cache cannot be written ({error.strerror}); "
-            "set HELICON_CACHE to a folder that can"
-        ) from error
-    with lock:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
-            yield
-            return
-        for left in folder.glob(".*.tmp"):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+            folder.mkdir(parents=True, exist_ok=True)
+            held = stack.enter_context(locks.alone(folder / ".lock", wait=True))
+        except OSError as error:
+            raise InputError(
+                f"{folder}: the cache cannot be written ({error.strerror}); "
+                "set HELICON_CACHE to a folder that can"
+            ) from error
+        if held:
+            clear_leftovers(folder)
         yield

@@ -187,6 +187,11 @@ def vcf_writer(path: Path, *, compressed: bool) -> Iterator[Write]:
         yield handle.write
 
 
+def index_files(path: Path) -> tuple[Path, Path]:
+    """Where the indexes of a VCF stand: an old one is believed as long as it is there."""
+    return path.with_name(f"{path.name}.tbi"), path.with_name(f"{path.name}.csi")
+
+
 def index_vcf(path: Path, longest: int) -> Path:
     """Write the index of a sorted bgzip VCF beside it.
 
@@ -198,7 +203,7 @@ def index_vcf(path: Path, longest: int) -> Path:
         The index: `.tbi`, or `.csi` where positions are too large for that.
     """
     wide = longest >= _TABIX_END
-    for ending in (".tbi", ".csi"):
-        path.with_name(path.name + ending).unlink(missing_ok=True)
+    for index in index_files(path):
+        index.unlink(missing_ok=True)
     htslib("indexes").tabix_index(str(path), preset="vcf", force=True, csi=wide)
-    return path.with_name(path.name + (".csi" if wide else ".tbi"))
+    return index_files(path)[wide]

@@ -26,7 +26,7 @@ from helicon.forward.tiles import outputs_over
 from helicon.inference.genes.decoding import LogProbabilities, Stretch, decode
 from helicon.inference.genes.segments import SegmentFormat, segment_writer
 from helicon.inference.genes.transitions import read_grammar
-from helicon.inference.jobs.engine import Shard
+from helicon.inference.jobs.job import Shard
 from helicon.inference.jobs.stretches import (
     Span,
     intervals_of,

@@ -8,104 +8,27 @@ work was stopped; memory is bounded by what one shard takes on each device.
 
 from __future__ import annotations
 
-import os
+import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from helicon.errors import InputError
 from helicon.files import write_aside
 from helicon.forward.network import Network
+from helicon.inference.jobs import processes
+from helicon.inference.jobs.files import JobFiles
+from helicon.inference.jobs.job import Engine, Job, Shard
 from helicon.inference.jobs.parts import Parts
-from helicon.machine.precision import Precision
 from helicon.machine.progress import Progress
 from helicon.machine.provenance import peak_memory_mb
-
-Worker = Callable[[Any], pa.Table]
-
-
-@dataclass(frozen=True)
-class Engine:
-    """Where a job computes. It never changes the result.
-
-    Attributes:
-        devices: how many GPUs, or on a CPU how many processes that share its cores.
-        engine: `local`, or `ray` for a Ray cluster.
-        accelerator: `auto`, `cpu`, `cuda` or `mps`.
-        precision: of matrix products, `float32` or `bfloat16`. (This does change the result, and
-            is part of a job's identity.)
-    """
-
-    devices: int = 1
-    engine: Literal["local", "ray"] = "local"
-    accelerator: str = "auto"
-    precision: Precision = "float32"
-
-    def __post_init__(self) -> None:
-        if self.devices < 1:
-            raise InputError(f"devices: must be at least 1, not {self.devices}")
-        if self.engine not in ("local", "ray"):
-            raise InputError(f"engine: {self.engine!r} is not known; local or ray")
-
-    def network(self, model: str | Path, index: int = 0) -> Network:
-        """Open the model on one of the devices."""
-        return Network.open(
-            model, accelerator=self.accelerator, index=index, precision=self.precision
-        )
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A part of a job's input.
-
-    Attributes:
-        payload: what a worker needs to know; small, picklable.
-        size: letters (or records) in it, for the progress bar.
-    """
-
-    payload: Any
-    size: int
-
-
-class Job(Protocol):
-    """What a verb computes.
-
-    Jobs are sent to other processes: they are frozen dataclasses of plain values.
-    """
-
-    @property
-    def verb(self) -> str:
-        """Name of the verb."""
-
-    @property
-    def unit(self) -> str:
-        """What the sizes of shards count: `letters` or `records`."""
-
-    @property
-    def model(self) -> str | Path:
-        """What `Network.open` takes."""
-
-    def identity(self) -> dict[str, Any]:
-        """All options and hashes of inputs that decide the output, as JSON values."""
-
-    def total(self) -> int | None:
-        """Letters (or records) of all shards; `None` where that is not known beforehand."""
-
-    def shards(self) -> Iterator[Shard]:
-        """The shards in order, the same each time; the input is streamed."""
-
-    def worker(self, network: Network) -> Worker:
-        """What turns a payload into a table; called once in each process."""
-
-    def assemble(self, parts: Iterator[pa.Table], aside: Path) -> None:
-        """Write the output to `aside` from all tables, in the order of the shards."""
+from helicon.machine.stopping import told_to_stop
 
 
 @dataclass(frozen=True)
@@ -140,31 +63,40 @@ class Done:
         )
 
 
-def run(job: Job, out: str | Path, engine: Engine, network: Network | None = None) -> Done:
+def run(
+    job: Job, files: JobFiles | str | Path, engine: Engine, network: Network | None = None
+) -> Done:
     """Do a job, or what is left of it.
 
     Args:
         job: the job.
-        out: its output; `OUT.parts` beside it holds finished parts until the output stands.
+        files: its output and what it reads, or the output of a job that reads nothing;
+            `OUT.parts` beside the output holds finished parts until the output stands.
         engine: where to compute.
         network: the job's model, if it is open already.
 
     Raises:
-        InputError: of the job; or `OUT.parts` holds another job's parts.
-        WorkError: a process died, or the disk is full. Finished parts stay.
+        InputError: of the job; or `OUT.parts` holds another job's parts; or a file that is read
+            changed meanwhile.
+        WorkError: a process died, the disk is full, or SIGTERM came. Finished parts stay.
     """
-    out, began = Path(out), time.monotonic()
-    network = network or engine.network(job.model)
-    with Parts.open(out, _identity(job, network)) as parts:
-        found = parts.done()
-        with Progress(job.verb, job.total()) as progress:
-            tally = _Tally(progress, job.unit)
-            for size in _results(job, engine, network, parts, tally):
-                tally.add(size)
-        shards = len(found) + tally.shards
-        with write_aside(out) as aside:
-            job.assemble(parts.read(shards), aside)
-        parts.remove()
+    files = files if isinstance(files, JobFiles) else JobFiles.of(files)
+    out, began = files.out, time.monotonic()
+    said = f"{out}: stopped by SIGTERM; what is finished is kept: start again with the same command"
+    with told_to_stop(said), _noticing(files):
+        network = network or engine.network(job.model)
+        with Parts.open(out, _identity(job, network)) as parts:
+            found = parts.done()
+            with Progress(job.verb, job.total()) as progress:
+                tally = _Tally(progress, job.unit)
+                for size in _results(job, engine, network, parts, tally):
+                    tally.add(size)
+            shards = len(found) + tally.shards
+            with write_aside(out) as aside:
+                job.assemble(parts.read(shards), aside)
+                files.check()
+                files.make_room()
+            parts.remove()
     return Done(
         out=out,
         shards=shards,
@@ -174,6 +106,19 @@ def run(job: Job, out: str | Path, engine: Engine, network: Network | None = Non
         device=f"{engine.devices} x {network.device.type}" + " (ray)" * (engine.engine == "ray"),
         peak_memory_mb=peak_memory_mb(),
     )
+
+
+@contextlib.contextmanager
+def _noticing(files: JobFiles) -> Iterator[None]:
+    """Say of an error that a file which changed while it was read is the cause."""
+    try:
+        yield
+    except Exception as error:
+        try:
+            files.check()
+        except InputError as said:
+            raise said from error
+        raise
 
 
 def _identity(job: Job, network: Network) -> dict[str, Any]:
@@ -225,20 +170,12 @@ def _results(
 
         yield from ray_cluster.compute(job, engine, parts, found)
     elif engine.devices > 1:
-        from helicon.inference.jobs import processes
-
         yield from processes.compute(job, engine, parts, unfinished())
     else:
         worker = job.worker(network)
         for number, shard in unfinished():
             parts.write(number, worker(shard.payload))
             yield shard.size
-
-
-def cores_each(engine: Engine) -> int:
-    """Threads of each process, so that all together use the cores once."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(cores or 1, torch.get_num_threads()) // engine.devices)
 
 
 def write_parquet(

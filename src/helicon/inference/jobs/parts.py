@@ -7,9 +7,7 @@ was stopped at any moment finds its parts again and does the rest.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,8 @@ from typing import Any
 import pyarrow as pa
 
 from helicon.errors import InputError
-from helicon.files import write_aside
+from helicon.files import clear_leftovers, write_aside
+from helicon.machine import locks
 
 _MANIFEST, _LOCK = "manifest.json", ".lock"
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -44,32 +43,53 @@ class Parts:
             identity: everything that decides the output, as JSON values.
 
         Raises:
-            InputError: it holds the parts of another job, or another process works on this one.
+            InputError: it holds the parts of another job or something else, or another process
+                works on this one.
         """
         parts = cls(out.with_name(f"{out.name}.parts"))
-        try:
-            parts.folder.mkdir(parents=True, exist_ok=True)
-            lock = (parts.folder / _LOCK).open("wb")
-        except OSError as error:
-            raise InputError(
-                f"{parts.folder}: cannot be written ({error.strerror}); choose another folder"
-            ) from error
-        with lock:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                parts.folder.mkdir(parents=True, exist_ok=True)
+                parts._check_own()
+                held = stack.enter_context(locks.alone(parts.folder / _LOCK))
+            except OSError as error:
+                raise InputError(
+                    f"{parts.folder}: cannot be written ({error.strerror}); choose another folder"
+                ) from error
+            except locks.HeldError as error:
                 raise InputError(
                     f"{out}: another process is writing it; wait for it, or choose another name"
                 ) from error
+            if held:
+                clear_leftovers(parts.folder)
+                clear_leftovers(out.parent, out.name)
             parts._claim(identity)
-            yield parts
+            try:
+                yield parts
+            finally:
+                clear_leftovers(parts.folder)
+        with contextlib.suppress(OSError):  # where a file that is held cannot be removed
+            if not (parts.folder / _MANIFEST).exists():
+                (parts.folder / _LOCK).unlink(missing_ok=True)
+                parts.folder.rmdir()
+
+    def _check_own(self) -> None:
+        """Refuse a folder with files that no job of ours wrote.
+
+        Raises:
+            InputError: names one.
+        """
+        others = [path.name for path in self.folder.iterdir() if not _is_own(path.name)]
+        if others:
+            raise InputError(
+                f"{self.folder}: holds other files ({min(others)}); move them, or choose another "
+                "output"
+            )
 
     def _claim(self, identity: dict[str, Any]) -> None:
         """Write the manifest, or check the one that is there."""
         path = self.folder / _MANIFEST
         wanted = json.loads(json.dumps(identity))
-        for left in self.folder.glob(".*.tmp"):
-            left.unlink()
         if not path.exists():
             if any(self.folder.glob("*.arrow")):
                 raise InputError(f"{self.folder}: its {_MANIFEST} is missing; remove the folder")
@@ -118,7 +138,19 @@ class Parts:
 
     def remove(self) -> None:
         """Remove all parts, when the output stands."""
-        shutil.rmtree(self.folder)
+        for path in self.folder.iterdir():
+            if _is_own(path.name):
+                with contextlib.suppress(PermissionError):
+                    path.unlink()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:08d}.arrow"
+
+
+def _is_own(name: str) -> bool:
+    """Whether a file of a folder of parts is one that a job writes."""
+    number, _, end = name.rpartition(".")
+    written = name.startswith(".") and name.endswith(".tmp")
+    return name in (_MANIFEST, _LOCK) or written or (end == "arrow" and number.isdecimal())

@@ -19,7 +19,7 @@ import torch
 
 from helicon.errors import InputError, WorkError
 from helicon.forward.network import find_device
-from helicon.inference.jobs.engine import Engine, Job, cores_each
+from helicon.inference.jobs.job import Engine, Job, cores_each
 from helicon.inference.jobs.parts import Parts
 
 with warnings.catch_warnings():

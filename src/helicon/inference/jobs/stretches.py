@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from helicon.data.genome.genome import Genome
 from helicon.data.genome.intervals import Intervals
-from helicon.inference.jobs.engine import Shard
+from helicon.inference.jobs.job import Shard
 
 #: A span of a chromosome: its index, the first position, and the one behind the last.
 Span = tuple[int, int, int]

@@ -23,7 +23,9 @@ from helicon.errors import InputError
 from helicon.files import sha256, write_aside
 from helicon.forward.network import Network
 from helicon.inference.drawing.logo import logo_svg
-from helicon.inference.jobs.engine import Done, Engine, Shard, run, write_parquet
+from helicon.inference.jobs.engine import Done, run, write_parquet
+from helicon.inference.jobs.files import JobFiles
+from helicon.inference.jobs.job import Engine, Shard
 from helicon.inference.mutagenesis.attribution import Quantity, gradient, integrated_gradients
 from helicon.inference.mutagenesis.effects import BASES, Effects, Wanted
 from helicon.machine.precision import Precision
@@ -145,8 +147,9 @@ def mutagenesis(
         InputError: a file or an option is wrong, or does not fit the model.
     """
     where = Engine(devices, engine, accelerator, precision)
-    network = where.network(model)
     out = Path(out)
+    files = JobFiles.of(out, (data, reference), beside=[plot])
+    network = where.network(model)
     wanted = _wanted(network, model, score or (), output or (), over, method)
     job = MutagenesisJob(
         model=model,
@@ -161,7 +164,7 @@ def mutagenesis(
         columns=wanted.columns(network),
     )
     shown = None if plot is None else job.shown(plot_region)
-    done = run(job, out, where, network)
+    done = run(job, files, where, network)
     if plot is not None and shown is not None:
         _draw(job, network, shown, Path(plot))
     return MutagenesisResult(done, job.columns, None if plot is None else Path(plot))

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from helicon.alphabet import PROTEIN, Ids
 from helicon.data.tables.store import SequenceStore
 from helicon.forward.network import Network
-from helicon.inference.jobs.engine import Shard, write_parquet
+from helicon.inference.jobs.engine import write_parquet
+from helicon.inference.jobs.job import Shard
 from helicon.inference.mutants.scores import (
     MARGINALS,
     Protocol,

@@ -20,8 +20,10 @@ from helicon.forward.memory import check_fits
 from helicon.forward.network import Network
 from helicon.inference.drawing.landscape import Shown
 from helicon.inference.jobs import keyed
-from helicon.inference.jobs.engine import Done, Engine, run
+from helicon.inference.jobs.engine import Done, run
+from helicon.inference.jobs.files import JobFiles
 from helicon.inference.jobs.inputs import Input
+from helicon.inference.jobs.job import Engine
 from helicon.inference.mutants.job import (
     Asked,
     LandscapeJob,
@@ -177,6 +179,7 @@ def mutants(
     }  # fmt: skip
     _check_of_table(of_table, landscape=landscape)
     where = Engine(devices, engine, accelerator, precision)
+    files = JobFiles.of(out, (table, wild_type), beside=[plot])
     network = where.network(model)
     _check_model(network, model)
     proteins = Proteins.of(wild_type)
@@ -209,7 +212,7 @@ def mutants(
     measured = None if rows is None or score is None else rows.numbers(score)
     if how == "pseudo-perplexity":
         _say_time(network, job, store)
-    done = run(job, out, where, network)
+    done = run(job, files, where, network)
     correlations: tuple[RankCorrelation, ...] = ()
     if rows is not None and measured is not None:
         correlations = _correlations(store, rows, measured, _column(out, job.column))

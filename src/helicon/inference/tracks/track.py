@@ -30,7 +30,9 @@ from helicon.files import sha256
 from helicon.forward.memory import describe
 from helicon.forward.network import Network
 from helicon.forward.tiles import Tiling, outputs_over, over_tiles
-from helicon.inference.jobs.engine import Done, Engine, Shard, run
+from helicon.inference.jobs.engine import Done, run
+from helicon.inference.jobs.files import JobFiles
+from helicon.inference.jobs.job import Engine, Shard
 from helicon.inference.jobs.stretches import (
     Span,
     intervals_of,
@@ -121,8 +123,11 @@ def track(
         InputError: a file or an option is wrong, or does not fit the model.
     """
     where = Engine(devices, engine, accelerator, precision)
-    network = where.network(model)
     out = Path(out)
+    files = JobFiles.of(
+        out, (genome, regions), folder=not _FORMATS.keys() & {s.lower() for s in out.suffixes}
+    )
+    network = where.network(model)
     channels = choose_channels(network, model, channel)
     form = _format(out, channels)
     job = TrackJob(
@@ -140,7 +145,7 @@ def track(
     )
     Tiling.of(network, 1, window=window, overlap=overlap)
     describe(job.verb, network, job.total())
-    done = run(job, out, where, network)
+    done = run(job, files, where, network)
     return TrackResult(
         {name: out / _file_name(name) if job.folder else out for name in channels}, done
     )

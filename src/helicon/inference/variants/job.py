@@ -30,7 +30,8 @@ from helicon.data.variants.writing import (
 from helicon.errors import InputError
 from helicon.files import sha256
 from helicon.forward.network import Network
-from helicon.inference.jobs.engine import Shard, write_parquet
+from helicon.inference.jobs.engine import write_parquet
+from helicon.inference.jobs.job import Shard
 from helicon.inference.variants.alleles import NOTES, Allele, OnMismatch, Resolver
 from helicon.inference.variants.haplotypes import Batch, Sample, backgrounds, with_context
 from helicon.inference.variants.pairs import Pairs

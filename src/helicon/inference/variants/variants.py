@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from helicon.data.variants.vcf import OnError
-from helicon.data.variants.writing import index_vcf
+from helicon.data.variants.writing import index_files, index_vcf
 from helicon.errors import InputError
-from helicon.inference.jobs.engine import Done, Engine, run
+from helicon.inference.jobs.engine import Done, run
+from helicon.inference.jobs.files import JobFiles
+from helicon.inference.jobs.job import Engine
 from helicon.inference.variants.alleles import NOTES, OnMismatch
 from helicon.inference.variants.job import VariantsJob, VcfFormat
 from helicon.inference.variants.scoring import Scoring
@@ -119,6 +121,7 @@ def variants(
     """
     where = Engine(devices, engine, accelerator, precision)
     form = _format(out)
+    files = JobFiles.of(out, (vcf, reference), stale=index_files(Path(out)))
     network = where.network(model)
     if sample is not None and not haplotypes:
         raise InputError("sample: is of use with haplotypes only; ask for these, or leave it out")
@@ -137,7 +140,7 @@ def variants(
         said = f"variants: {survey.malformed:,} malformed records left out; {survey.first}"
         print(said, file=sys.stderr)
     job = replace(job, records=survey.records, undefined=survey.undefined)
-    done = run(job, out, where, network)
+    done = run(job, files, where, network)
     indexed = form == "vcf.gz" and survey.sorted
     return VariantsResult(
         out=Path(out),

@@ -11,7 +11,7 @@ results.json    what the finished run measured, with its provenance
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import math
 import os
@@ -19,12 +19,14 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import tomli_w
 
 from helicon.errors import InputError, WorkError
-from helicon.files import write_aside
+from helicon.files import check_output, clear_leftovers, write_aside
+from helicon.machine import locks
+from helicon.machine.stopping import told_to_stop
 
 #: Files that may stand in a folder without making it "something else's".
 _IGNORED = {".lock", ".DS_Store"}
@@ -53,7 +55,7 @@ class RunFolder:
         self.results = path / "results.json"
         self._metrics = path / "metrics.jsonl"
         self._writes = writes
-        self._lock: IO[bytes] | None = None
+        self._held = contextlib.ExitStack()
 
     @classmethod
     def open(
@@ -112,27 +114,26 @@ class RunFolder:
 
     def _take(self) -> None:
         """Lock the folder; the system lets go when the process ends, however it ends."""
+        check_output(self.path / "recipe.toml")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = (self.path / ".lock").open("wb")
+            held = self._held.enter_context(locks.alone(self.path / ".lock"))
         except OSError as error:
             raise InputError(
                 f"{self.path}: cannot be written ({error.strerror}); choose another --out"
             ) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            handle.close()
+        except locks.HeldError as error:
             raise InputError(
                 f"{self.path}: another process is running here; wait for it or choose another --out"
             ) from error
-        self._lock = handle
+        said = f"{self.path}: stopped by SIGTERM; continue the run with --resume"
+        self._held.enter_context(told_to_stop(said))
+        if held:
+            clear_leftovers(self.path)
 
     def close(self) -> None:
         """Let go of the folder."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._held.close()
 
     def __enter__(self) -> Self:
         return self
