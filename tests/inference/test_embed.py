@@ -266,12 +266,17 @@ def test_bad_records_are_left_out_and_counted(tmp_path, folders, capsys):
         ({"regions": "beyond.bed"}, r"beyond\.bed, line 2: the end 1201 lies beyond s6"),
         ({"data": "none.fa"}, r"none\.fa: no such file of sequences"),
         ({"sequence": "dna", "data": "t.csv"}, r"t\.csv: has no column 'dna'"),
+        ({"sequence": "dna"}, r"sequence: names a column, and s\.fa is no table; leave it out"),
+        ({"name": "id"}, r"name: names a column, and s\.fa is no table; leave it out"),
+        ({"regions": "one.bed", "on_error": "skip"}, "on_error: regions are read as they are"),
+        ({"regions": "one.bed", "name": "id"}, "name: names a column"),
         ({"model": "nothing"}, "nothing"),
     ],
 )
 def test_wrong_input_is_named(tmp_path, folders, sequences, options, words, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.bed").write_text("# nothing\n")
+    (tmp_path / "one.bed").write_text("s6\t0\t5\n")
     (tmp_path / "beyond.bed").write_text("s6\t0\t5\ns6\t0\t1201\n")
     (tmp_path / "t.csv").write_text("sequence\nACGT\n")
     given = {"model": folders["language"], "data": sequences[0], "out": "e.parquet"} | options

@@ -19,7 +19,7 @@ from helicon.forward.network import Network
 from helicon.inference.embed import embed
 from helicon.inference.jobs import keyed
 from helicon.inference.predict import predict
-from helicon.models.hub import HeliconModel, save, with_head
+from helicon.models.hub import HeliconModel, load, save, with_head
 from helicon.training.evaluate.evaluate import evaluate
 
 
@@ -264,3 +264,22 @@ def test_jobs_go_to_other_processes(tmp_path, folders, monkeypatch, verb, model)
 def test_killed_and_started_again(tmp_path, folders, verb, model, out, options):
     path = write_genome(tmp_path / "s.fa", [500, 130, 150, 40, 900, 200])
     check_killed_and_started_again(partial(verb, folders[model], path, **options), out, tmp_path)
+
+
+def test_a_feature_without_an_annotation_is_refused(tmp_path, folders):
+    path = write_genome(tmp_path / "s.fa", [50])
+    with pytest.raises(InputError, match="feature: is what an annotation is compared by"):
+        predict(folders["token"], path, out=tmp_path / "p.gff3", feature="exon")
+
+
+def test_a_model_of_nothing_but_nan_is_named(tmp_path, folders):
+    path, wrong = write_genome(tmp_path / "s.fa", [50]), tmp_path / "wrong"
+    for name in ("language", "token", "sequence"):
+        model = load(folders[name])
+        for weights in model.parameters():
+            weights.data.fill_(torch.nan)
+        save(model, wrong / name)
+        verb = embed if name == "language" else predict
+        with pytest.raises(InputError, match=rf"{name}: gives nothing but NaN; its weights"):
+            verb(wrong / name, path, out=tmp_path / "x.parquet")
+    assert not (tmp_path / "x.parquet").exists()

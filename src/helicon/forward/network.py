@@ -39,6 +39,8 @@ _HEAD_TYPES: dict[type[HeliconPreTrainedModel], HeadType] = {
     HeliconForTokenClassification: "token",
     HeliconForContacts: "pair",
 }
+#: Letters that a model is tried on when it is opened.
+_TRIED = 64
 _LETTER = 0xFF ^ SOFT_BIT
 
 
@@ -89,7 +91,7 @@ class Network:
             precision: of its matrix products, `float32` or `bfloat16`.
 
         Raises:
-            InputError: there is no such model, or no such device.
+            InputError: there is no such model, or no such device; or it gives nothing but NaN.
         """
         check_precision(precision)
         whole_float32()
@@ -99,7 +101,28 @@ class Network:
         with torch.random.fork_rng(enabled=str(model) in SIZES):
             if str(model) in SIZES:
                 torch.manual_seed(0)
-            return cls(load(model), device, precision)
+            network = cls(load(model), device, precision)
+        network.check_numbers(model)
+        return network
+
+    def check_numbers(self, name: str | Path) -> None:
+        """Refuse a model that gives nothing but NaN, whatever it reads.
+
+        Args:
+            name: of the model, for the message.
+
+        Raises:
+            InputError: names it.
+        """
+        ids = torch.arange(_TRIED)[None] % len(self.alphabet.real)
+        found = self.features(ids)
+        if self.head_type in ("language", "token") and not found.isnan().all():
+            found = self.head(found)
+        if found.isnan().all():
+            raise InputError(
+                f"{name}: gives nothing but NaN; its weights are damaged, or its training failed: "
+                "choose another checkpoint"
+            )
 
     @property
     def alphabet(self) -> Alphabet:

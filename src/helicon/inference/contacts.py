@@ -104,7 +104,7 @@ def predict_contacts(
     *,
     files: JobFiles,
     choice: Choice,
-    sequence: str,
+    sequence: str | None,
     name: str | None,
     on_error: OnError,
     window: int | None,

@@ -41,7 +41,7 @@ def embed(
     pool: PoolName = "mean",
     both_strands: bool = False,
     dtype: Number = "float32",
-    sequence: str = "sequence",
+    sequence: str | None = None,
     name: str | None = None,
     on_error: OnError = "fail",
     window: int | None = None,
@@ -69,7 +69,7 @@ def embed(
             was pretrained with; or `none` for one a position.
         both_strands: average the vectors of both strands.
         dtype: numbers to write, `float32` or `float16`.
-        sequence: column of sequences of a table.
+        sequence: column of sequences of a table; `sequence` if not given.
         name: column of names of a table; `name` or `id` if not given, or else rows are numbered.
         on_error: `skip` leaves out sequences that cannot be read, and counts them.
         window: letters that the network reads at once; chosen for the device if not given.

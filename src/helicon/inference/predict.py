@@ -54,7 +54,7 @@ def predict(
     feature: str | None = None,
     pairs: float | None = None,
     threshold: float | None = None,
-    sequence: str = "sequence",
+    sequence: str | None = None,
     name: str | None = None,
     on_error: OnError = "fail",
     window: int | None = None,
@@ -92,7 +92,7 @@ def predict(
         pairs: of contacts: the most probable pairs, so many for each residue of a protein. Where
             neither this nor a threshold is given, 2.
         threshold: of contacts: pairs that are at least so probable.
-        sequence: column of sequences of a table.
+        sequence: column of sequences of a table; `sequence` if not given.
         name: column of names of a table; `name` or `id` if not given, or else rows are numbered.
         on_error: `skip` leaves out sequences that cannot be read, and counts them.
         window: letters that the network reads at once; chosen for the device if not given.

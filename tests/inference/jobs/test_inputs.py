@@ -79,7 +79,7 @@ def test_a_piece_of_a_region_that_is_read_backward(tmp_path):
     for context in (False, True):
         reading, source = Reading.of(
             genome.path, DNA, regions=tmp_path / "r.bed", context=context,
-            sequence="sequence", name=None, on_error="fail",
+            sequence=None, name=None, on_error="fail",
         )  # fmt: skip
         part = source.part(Payload(0, 1, 5, 12, False))
         assert part.positions(0).tolist() == list(range(15, 22))
@@ -97,5 +97,5 @@ def test_proteins_have_no_regions(tmp_path):
     with pytest.raises(InputError, match="regions: lie on a genome"):
         Reading.of(
             tmp_path / "p.fa", PROTEIN, regions=tmp_path / "r.bed", context=False,
-            sequence="sequence", name=None, on_error="fail",
+            sequence=None, name=None, on_error="fail",
         )  # fmt: skip

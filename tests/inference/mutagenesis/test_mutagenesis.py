@@ -147,10 +147,11 @@ def test_gradients_of_pieces_are_those_of_the_whole(
     folders: Folders, fasta: Path, tmp_path: Path, monkeypatch, method: str, kind: str
 ):
     found = []
+    steps = {"steps": 5} if method == "integrated-gradients" else {}
     for piece in (4096, 17):
         monkeypatch.setattr(room, "PIECE", piece)
         out = tmp_path / f"{piece}.parquet"
-        mutagenesis(str(folders[kind]), fasta, out=out, method=method, steps=5, both_strands=True)
+        mutagenesis(str(folders[kind]), fasta, out=out, method=method, both_strands=True, **steps)
         found.append(pl.read_parquet(out))
     assert found[0].select(KEY).equals(found[1].select(KEY))
     np.testing.assert_allclose(found[0][:, 4:].to_numpy(), found[1][:, 4:].to_numpy(), atol=2e-4)
@@ -271,6 +272,11 @@ def test_empty_regions_give_an_empty_table(folders: Folders, fasta: Path, tmp_pa
         ("language", {"plot_region": "c0", "plot": Path("x.svg")}, "is not NAME:START-END"),
         ("language", {"plot_region": "c0:0-9", "plot": Path("x.svg")}, "positions 1 to 90"),
         ("language", {"plot_region": "c9:1-9", "plot": Path("x.svg")}, "c9"),
+        ("language", {"plot_region": "c0:1-9"}, "plot_region: is of a figure; name one with plot"),
+        ("language", {"summary": "max"}, r"summary: is of a bigWig; name a \.bw file"),
+        ("language", {"steps": 8}, "steps: are those of integrated-gradients; leave them out"),
+        ("token", {"steps": 8, "method": "gradient"}, "steps: are those of integrated-gradients"),
+        ("token", {"steps": 0, "method": "integrated-gradients"}, "steps: must be at least 1"),
     ],
 )
 def test_wrong_options_are_named_before_anything_is_computed(

@@ -116,8 +116,8 @@ class SequenceStore:
         path = existing_data(path, "file of sequences")
         digest = digest or sha256(path)
         # A FASTA file has no columns; what they were asked to be makes no other store.
-        is_fasta = _is_fasta(path)
-        columns = [] if is_fasta else [sequence, name]
+        fasta = is_fasta(path)
+        columns = [] if fasta else [sequence, name]
         said = json.dumps([alphabet.name, alphabet.letters, *columns])
         key = f"{alphabet.name}-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
         root = Path(cache or cache_folder()) / "sequences" / f"v{_STORE_VERSION}"
@@ -125,7 +125,7 @@ class SequenceStore:
 
         def make() -> Index:
             with _Packer.into(folder, alphabet, path, skip=on_error == "skip") as packer:
-                if is_fasta:
+                if fasta:
                     packer.pack_fasta()
                 else:
                     packer.pack_blocks(read_blocks(path, alphabet, sequence=sequence, name=name))
@@ -243,7 +243,8 @@ class SequenceStore:
             let_go(mapping)
 
 
-def _is_fasta(path: Path) -> bool:
+def is_fasta(path: Path) -> bool:
+    """Whether a file of sequences is FASTA, or at least no table."""
     with open_bytes(path, "file of sequences") as handle:
         start = handle.read(8192).lstrip()
     # What is neither, the FASTA reader knows best: it tells FASTQ, GenBank and the like by name.

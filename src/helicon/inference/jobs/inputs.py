@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from helicon.alphabet import ALPHABETS, DNA, Alphabet, Ids
 from helicon.data.genome.genome import Genome
 from helicon.data.genome.intervals import Intervals, read_bed
-from helicon.data.tables.store import OnError, SequenceStore
+from helicon.data.tables.store import OnError, SequenceStore, is_fasta
 from helicon.errors import InputError
-from helicon.files import sha256
+from helicon.files import existing_data, sha256
 from helicon.forward.tiles import Sequences
 
 Whole = NDArray[np.int64]
@@ -348,7 +348,7 @@ class Reading:
         *,
         regions: str | Path | None,
         context: bool,
-        sequence: str,
+        sequence: str | None,
         name: str | None,
         on_error: OnError,
     ) -> tuple[Reading, Input]:
@@ -363,7 +363,13 @@ class Reading:
             raise InputError("context: is that of regions; give a BED file of regions too")
         if regions is not None and not alphabet.complements:
             raise InputError("regions: lie on a genome, but this model does not read DNA")
+        if regions is not None and on_error != "fail":
+            raise InputError("on_error: regions are read as they are; leave it out")
+        if (sequence or name) and (regions is not None or is_fasta(existing_data(data))):
+            option = "sequence" if sequence else "name"
+            raise InputError(f"{option}: names a column, and {data} is no table; leave it out")
         regions = None if regions is None else Path(regions)
+        sequence = sequence or "sequence"
         reading = cls(Path(data), alphabet.name, regions, context, sequence, name, on_error)
         opened = reading.open()
         digests = []

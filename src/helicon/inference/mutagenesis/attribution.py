@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from helicon.alphabet import DNA, Ids
 from helicon.errors import InputError
 from helicon.forward.network import Network
+from helicon.machine.precision import wide
 from helicon.models.parts.backbone import one_hot
 
 BASES = len(DNA.real)
@@ -119,13 +120,13 @@ def integrated_gradients(
     start[tokens < BASES] = 0
     if baseline == "uniform":
         start[tokens < BASES, :BASES] = 1 / BASES
-    total = torch.zeros(len(end), BASES, dtype=torch.float64, device=end.device)
+    total = wide(torch.zeros(len(end), BASES, device=end.device))
     for part in ((torch.arange(steps) + 0.5) / steps).split(max(1, LETTERS // max(1, len(end)))):
         way = start + part.to(end)[:, None, None] * (end - start)
-        total += _gradients(network, way, tokens, quantity).double().sum(0)
-    mean = (total / steps).float()
+        total += wide(_gradients(network, way, tokens, quantity)).sum(0)
+    mean = (total / steps).float().to(end.device)
     with torch.no_grad():
-        first, last = quantity.of(network, torch.stack([start, end]), tokens).double()
+        first, last = wide(quantity.of(network, torch.stack([start, end]), tokens))
     attributions = ((end - start)[:, :BASES] * mean).sum(1)
     return Integrated(mean.cpu().numpy(), attributions.cpu().numpy(), float(last - first))
 

@@ -41,6 +41,8 @@ FIGURE = 400
 
 #: For each base the three others.
 ALTERNATIVES = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]], dtype=np.uint8)
+#: Points on the way of integrated gradients.
+STEPS = 32
 _BIGWIG = (".bw", ".bigwig")
 _PARQUET = (".parquet", ".pq")
 
@@ -101,9 +103,9 @@ def mutagenesis(
     output: list[str] | None = None,
     over: Where = "affected",
     method: Method = "substitutions",
-    steps: int = 32,
+    steps: int | None = None,
     both_strands: bool = False,
-    summary: Summary = "mean",
+    summary: Summary | None = None,
     plot: Path | None = None,
     plot_region: str | None = None,
     devices: int = 1,
@@ -132,9 +134,9 @@ def mutagenesis(
             `substituted` one alone.
         method: `substitutions`; or the first-order guess from the `gradient`, or from
             `integrated-gradients`, for the price of a few passes.
-        steps: integrated gradients: points on the way from the baseline.
+        steps: integrated gradients: points on the way from the baseline; 32 if not given.
         both_strands: average over the two strands.
-        summary: bigWig: `mean` or `max` of the three absolute scores of a position.
+        summary: bigWig: `mean` (if not given) or `max` of the three absolute scores of a position.
         plot: SVG file of a sequence logo and a map of all substitutions.
         plot_region: what the figure shows, as NAME:START-END (counted from 1, both included).
         devices: how many GPUs, or on a CPU how many processes.
@@ -150,6 +152,7 @@ def mutagenesis(
     out = Path(out)
     files = JobFiles.of(out, (data, reference), beside=[plot])
     network = where.network(model)
+    _check_options(out, method, steps, summary, plot, plot_region)
     wanted = _wanted(network, model, score or (), output or (), over, method)
     job = MutagenesisJob(
         model=model,
@@ -157,9 +160,9 @@ def mutagenesis(
         regions=None if reference is None else Path(data),
         wanted=wanted,
         method=method,
-        steps=steps,
+        steps=steps or STEPS,
         both_strands=both_strands,
-        summary=summary if _is_bigwig(out, wanted.columns(network)) else None,
+        summary=(summary or "mean") if _is_bigwig(out, wanted.columns(network)) else None,
         local=network.head_type != "sequence" and network.halo is not None,
         columns=wanted.columns(network),
     )
@@ -168,6 +171,25 @@ def mutagenesis(
     if plot is not None and shown is not None:
         _draw(job, network, shown, Path(plot))
     return MutagenesisResult(done, job.columns, None if plot is None else Path(plot))
+
+
+def _check_options(
+    out: Path,
+    method: Method,
+    steps: int | None,
+    summary: Summary | None,
+    plot: Path | None,
+    plot_region: str | None,
+) -> None:
+    """Refuse options that would change nothing."""
+    if steps is not None and method != "integrated-gradients":
+        raise InputError("steps: are those of integrated-gradients; leave them out")
+    if steps is not None and steps < 1:
+        raise InputError(f"steps: must be at least 1, not {steps}")
+    if summary is not None and out.suffix.lower() not in _BIGWIG:
+        raise InputError("summary: is of a bigWig; name a .bw file, or leave it out")
+    if plot_region is not None and plot is None:
+        raise InputError("plot_region: is of a figure; name one with plot, or leave it out")
 
 
 def _wanted(

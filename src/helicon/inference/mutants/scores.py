@@ -104,7 +104,7 @@ def open_likelihood(network: Network, rows: Ids, counted: Whole) -> NDArray[np.f
     weight[counted] = 1
     total = np.zeros(batch)
     for piece in over_tiles(_Rows(rows), every, _tiling(network, length), work):
-        values = piece.values[:, 0].double().cpu().numpy()
+        values = piece.values[:, 0].cpu().double().numpy()
         total[piece.row] += values @ weight[piece.start : piece.start + len(values)]
     return total
 

@@ -49,6 +49,8 @@ _FORMATS: dict[str, TrackFormat] = {
     ".bedgraph": "bedgraph", ".bdg": "bedgraph", ".bg": "bedgraph",
 }  # fmt: skip
 _LETTERS = len(DNA.real)
+#: A language model sees all but every so many-th base.
+EVERY = 10
 
 Values = NDArray[np.float32]
 
@@ -86,7 +88,7 @@ def track(
     channel: list[str] | None = None,
     regions: Path | None = None,
     both_strands: bool = False,
-    mask_every: int = 10,
+    mask_every: int | None = None,
     window: int | None = None,
     overlap: int | None = None,
     devices: int = 1,
@@ -110,7 +112,7 @@ def track(
         regions: BED file of stretches to compute; those that overlap are joined; the whole genome
             if not given.
         both_strands: average over the two strands.
-        mask_every: language model: hide every so many-th base at once.
+        mask_every: language model: hide every so many-th base at once; the tenth if not given.
         window: letters that the network reads at once; chosen for the device if not given.
         overlap: letters that windows share, for a network without a finite receptive field.
         devices: how many GPUs, or on a CPU how many processes.
@@ -139,7 +141,7 @@ def track(
         folder=form is None,
         regions=None if regions is None else Path(regions),
         both_strands=both_strands,
-        mask_every=_checked_comb(mask_every),
+        mask_every=_checked_comb(network, mask_every),
         window=window,
         overlap=overlap,
     )
@@ -201,7 +203,11 @@ def _file_name(channel: str) -> str:
     return f"{quote(channel, safe=' +')}.bw"
 
 
-def _checked_comb(mask_every: int) -> int:
+def _checked_comb(network: Network, mask_every: int | None) -> int:
+    if mask_every is None:
+        return EVERY
+    if network.head_type != "language":
+        raise InputError("mask_every: this model predicts without hiding bases; leave it out")
     if mask_every < 2:
         raise InputError(f"mask_every: must be at least 2, not {mask_every}")
     return mask_every
@@ -233,7 +239,7 @@ class TrackJob:
     folder: bool = False
     regions: Path | None = None
     both_strands: bool = False
-    mask_every: int = 10
+    mask_every: int = EVERY
     window: int | None = None
     overlap: int | None = None
     verb: str = "track"
