@@ -150,7 +150,9 @@ def test_leftovers(tmp_path):
 
 def test_a_pipe_is_called_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="is a pipe or a device, and a table is read more than once"):
+    with pytest.raises(
+        InputError, match="is a pipe or a device, and a table is read more than once"
+    ):
         existing_file(tmp_path / "pipe", "table")
     with pytest.raises(InputError, match="is a pipe or a device"):
         existing_file("/dev/null", "table")
