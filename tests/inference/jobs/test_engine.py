@@ -81,7 +81,7 @@ def test_killed_and_started_again(tmp_path, job, folders, devices):
         child = subprocess.Popen(
             [sys.executable, *words, str(out), devices], start_new_session=True
         )
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 300
         while len(list(tmp_path.glob("out.parquet.parts/*.arrow"))) < least:
             assert time.monotonic() < deadline and child.poll() is None
             time.sleep(0.02)
@@ -152,7 +152,7 @@ def started(tmp_path, folders, devices):
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 300
     while not list(tmp_path.glob("out.parquet.parts/*.arrow")):
         assert time.monotonic() < deadline and child.poll() is None
         time.sleep(0.02)
