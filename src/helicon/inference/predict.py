@@ -232,7 +232,12 @@ def _features(
     if annotation is not None and compare is not None:
         true, found = compare
         scores = score_gff(
-            annotation, files.out, genome, feature=true, predicted_feature=found, regions=job.regions
+            annotation,
+            files.out,
+            genome,
+            feature=true,
+            predicted_feature=found,
+            regions=job.regions,
         )
     return Outcome(files.out, len(stretches), 0, done, scores)
 
