@@ -8,6 +8,7 @@ that probabilities mean what they say.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -166,7 +167,7 @@ class Contacts(Kind):
     @classmethod
     def next_command(cls, run: Path) -> str:
         """See `Kind.next_command`."""
-        return f"predict {run} PROTEINS.fasta --out contacts.parquet"
+        return f"predict {shlex.quote(str(run))} PROTEINS.fasta --out contacts.parquet"
 
 
 def _structures(path: Path) -> Structures:

@@ -8,6 +8,7 @@ is registered there.
 
 from __future__ import annotations
 
+import shlex
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -18,7 +19,6 @@ import polars as pl
 
 from helicon.alphabet import Alphabet
 from helicon.archives import through
-from helicon.data.sampling.batching import LabelledBatches as LabelledBatches
 from helicon.errors import InputError
 from helicon.files import sha256
 from helicon.metrics.scores import Scores
@@ -26,12 +26,13 @@ from helicon.metrics.targets import Target
 from helicon.models.hub import HeliconPreTrainedModel
 from helicon.training.adaptation.adapt import HeadSettings, Supervised
 from helicon.training.adaptation.linear import Examples
-from helicon.training.adaptation.losses import ClassWeights
 from helicon.training.adaptation.options import Adapt, Fit
 from helicon.training.loop.fit import Task
 from helicon.training.run.options import Asked, Options, names_of
 from helicon.training.yardsticks.markov import MarkovScore
 
+#: Options that name files to write.
+_WRITTEN = ("predictions",)
 #: What was measured on one part, with a table of predictions (`None` where there is none).
 Measured = tuple[str, Scores, pl.DataFrame | None]
 #: What a head gives an output for: a sequence, each of its letters, or each pair of them.
@@ -112,9 +113,6 @@ class Measurable(Options):
         return {
             name: sha256(through(p, f"file to read ({name})")) for name, p in self.files.items()
         }
-
-
-_WRITTEN = ("predictions",)
 
 
 class Labelled(Protocol):
@@ -205,7 +203,7 @@ class Kind(Measurable):
     @classmethod
     def next_command(cls, run: Path) -> str:
         """What to do with a finished run."""
-        return f"evaluate {run} DATA --target COLUMN"
+        return f"evaluate {shlex.quote(str(run))} DATA --target COLUMN"
 
 
 def check_strands(alphabet: Alphabet, **given: bool | None) -> None:
@@ -244,6 +242,3 @@ def saved_target(network: HeliconPreTrainedModel, name: str) -> Target:
 def parts_of(valid: Any, test: Any) -> Sequence[tuple[str, Any]]:
     """What a finished model is measured on, by name."""
     return [("validation", valid), *([("test", test)] if test is not None else [])]
-
-
-__all__ = ["Answer", "ClassWeights", "Kind", "Labelled", "Measurable", "Measured"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -242,7 +243,7 @@ class Positions(Kind):
     @classmethod
     def next_command(cls, run: Path) -> str:
         """See `Kind.next_command`."""
-        return f"predict {run} GENOME.fa --out genes.gff3"
+        return f"evaluate {shlex.quote(str(run))} GENOME.fa --labels LABELS"
 
 
 def stretches_of(intervals: Path | None, part: str | None) -> Any:
