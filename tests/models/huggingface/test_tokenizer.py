@@ -1,12 +1,22 @@
+import pickle
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import DataCollatorForLanguageModeling
+from transformers import AutoTokenizer, DataCollatorForLanguageModeling
 
 from helicon.alphabet import DNA, INVALID, PROTEIN, Alphabet
-from helicon.models.huggingface.tokenizer import alphabet_tokenizer, dna_tokenizer
+from helicon.errors import InputError
+from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, save
+from helicon.models.huggingface.tokenizer import (
+    AlphabetTokenizer,
+    alphabet_tokenizer,
+    dna_tokenizer,
+)
 
 TOKENIZERS = {alphabet.name: alphabet_tokenizer(alphabet) for alphabet in (DNA, PROTEIN)}
 
@@ -50,8 +60,49 @@ def test_special_symbols_and_padding():
 
 @pytest.mark.parametrize("text", ["ACGQ", "ACG ", "AC\nGT", "ACé", ">x"])
 def test_other_characters_are_refused_as_by_the_alphabet(text: str):
-    with pytest.raises(Exception, match="WordLevel"):
+    wrong = next(i for i, x in enumerate(text) if x not in "ACGT")
+    said = f"character {text[wrong]!r} at position {wrong + 1} of text ({text!r}) is outside"
+    with pytest.raises(InputError, match=re.escape(said)):
         TOKENIZERS["dna"](text)
+
+
+def test_a_wrong_letter_is_named_with_its_text(tmp_path: Path):
+    save(HeliconForMaskedLM(HeliconConfig()), tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    long = "A" * 30 + "[MASK]é" + "A" * 9
+    start = "('AAAAAAAAAAAAAAAAAAAA'...)"
+    for call, said in (
+        (lambda: tokenizer(long), f"character 'é' at position 37 of text {start}"),
+        (lambda: tokenizer.encode(long), f"character 'é' at position 37 of text {start}"),
+        (lambda: tokenizer.tokenize(long), f"character 'é' at position 37 of text {start}"),
+        (lambda: tokenizer(["AC", "[PAD]", long]), f"position 37 of text 3 {start}"),
+        (lambda: tokenizer("AC", "A[C"), "character '[' at position 2 of text_pair ('A[C')"),
+    ):
+        with pytest.raises(InputError) as caught:
+            call()
+        assert said in str(caught.value) and "\n" not in str(caught.value)
+        assert "outside the alphabet (ACGTN)" in str(caught.value)
+    with pytest.raises(ValueError, match="text input must be of type"):
+        tokenizer(3)
+
+
+@pytest.mark.parametrize("alphabet", [DNA, PROTEIN], ids=lambda a: a.name)
+def test_a_saved_tokenizer_opens_as_the_same(alphabet: Alphabet, tmp_path: Path):
+    TOKENIZERS[alphabet.name].save_pretrained(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"tokenizer.json", "tokenizer_config.json"}
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert type(again) is AlphabetTokenizer
+    assert again.get_vocab() == {symbol: i for i, symbol in enumerate(alphabet.vocabulary)}
+    assert again(alphabet.real)["input_ids"] == alphabet.encode(alphabet.real).tolist()
+    copied = pickle.loads(pickle.dumps(again))
+    assert copied(alphabet.real) == again(alphabet.real)
+
+
+def test_a_tokenizer_saved_before_still_opens(tmp_path: Path):
+    folder = save(HeliconForMaskedLM(HeliconConfig()), tmp_path / "model")
+    settings = folder / "tokenizer_config.json"
+    settings.write_text(settings.read_text().replace("AlphabetTokenizer", "TokenizersBackend"))
+    assert AutoTokenizer.from_pretrained(folder)("ag[MASK]")["input_ids"] == [0, 2, 5]
 
 
 @pytest.mark.parametrize("alphabet", [DNA, PROTEIN], ids=lambda a: a.name)
