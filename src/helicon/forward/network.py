@@ -48,7 +48,8 @@ class Network:
     """A model on a device, in evaluation mode, without gradients.
 
     Args:
-        model: the model; it is moved to the device.
+        model: the model; it is moved to the device, and weights in half precision or float64 become
+            float32 in place: no copy is made.
         device: where it computes.
         precision: `float32`, or `bfloat16` for the matrix products alone.
 
@@ -68,7 +69,7 @@ class Network:
     ):
         self.device = torch.device(device)
         self.model: Any = model.eval()
-        torch.nn.Module.to(self.model, self.device)
+        torch.nn.Module.to(self.model, self.device, torch.float32)
         self.precision = precision
         self.head_type: HeadType = _HEAD_TYPES.get(type(model), "bare")
 

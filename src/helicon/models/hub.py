@@ -28,6 +28,7 @@ from helicon.models.huggingface.classes import (
     check_cls,
 )
 from helicon.models.huggingface.folder import (
+    ADAPTER,
     CONFIG,
     INDEX,
     WEIGHTS,
@@ -147,7 +148,7 @@ def is_untrained(name: str | Path) -> bool:
 
 def _model_folder(path: Path) -> Path:
     """The model folder that `path` is, or that it holds if it is a run folder."""
-    if (path / CONFIG).exists():
+    if (path / CONFIG).exists() or (path / ADAPTER).exists():
         return path
     if (path / "model").is_dir():
         return path / "model"
@@ -177,7 +178,10 @@ def _fetched(name: str) -> Path:
             "name; check the path or the connection"
         ) from error
     except EntryNotFoundError as error:
-        raise InputError(f"{name}: this Hugging Face model has no {CONFIG} or {WEIGHTS}") from error
+        raise InputError(
+            f"{name}: this Hugging Face model has no {CONFIG} or {WEIGHTS}; an adapter of PEFT "
+            "must be merged into its model first (merge_and_unload)"
+        ) from error
     except OSError as error:
         raise InputError(f"{name}: could not be fetched ({one_line(error)})") from error
     return config.parent

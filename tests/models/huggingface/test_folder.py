@@ -241,6 +241,7 @@ def test_sizes_without_weights_build_nothing(name: str, size: int, tmp_path: Pat
         ({"id2label": ["a"]}, "id2label must name the outputs by their ids"),
         ({"id2label": {"a": "0"}}, "id2label must name the outputs by their ids"),
         ({"id2label": {"0": 1}}, "1 is no name"),
+        ({"id2label": {"0": "a", "1": "b", "2": "a"}}, "id2label: 0 and 2 have one name, 'a'"),
         ({"num_labels": 10**9}, "num_labels is 1e[+]09, more than its weights file has room for"),
         ({"problem_type": "ranking"}, "problem_type must be single_label_classification or"),
         ({"cls_tokens": -1}, "cls_tokens must be an integer of at least 0, not -1"),
@@ -336,3 +337,33 @@ def test_peft_trains_a_classifier(model: HeliconForMaskedLM):
     assert (
         adapted.base_model.model.classifier.modules_to_save["default"].layers[1].weight.grad.any()
     )
+
+
+def test_peft_says_that_it_adapts_no_convolution(model: HeliconForMaskedLM):
+    peft = pytest.importorskip("peft")
+    head, _ = with_head(model, "sequence", "single_label", 2)
+    settings = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["conv"])
+    with pytest.raises(ValueError, match=r"Conv\(8, 8, kernel=9, dilation=1\) is not supported"):
+        peft.get_peft_model(head, settings)
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_an_adapter_alone_is_merged_first(model: HeliconForMaskedLM, tmp_path: Path):
+    peft = pytest.importorskip("peft")
+    head, _ = with_head(model, "sequence", "single_label", 2)
+    head = load(save(head, tmp_path / "head"))
+    settings = peft.LoraConfig(
+        task_type="SEQ_CLS", r=2, target_modules=["mlp.0"], init_lora_weights=False
+    )
+    adapted = peft.get_peft_model(head, settings).eval()
+    wanted = adapted(input_ids=IDS, attention_mask=MASK).logits
+    adapted.save_pretrained(tmp_path / "adapter")
+    said = r"holds an adapter of PEFT .*merge_and_unload\(\)\.save_pretrained\('OUT'\)"
+    with pytest.raises(InputError, match=said) as caught:
+        load(tmp_path / "adapter")
+    assert "\n" not in str(caught.value)
+    base = AutoModelForSequenceClassification.from_pretrained(tmp_path / "head")
+    whole = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").merge_and_unload()
+    whole.save_pretrained(tmp_path / "whole")
+    again = load(tmp_path / "whole")
+    torch.testing.assert_close(again(IDS, MASK).logits, wanted, atol=1e-6, rtol=0)

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 import helicon.training.pretrain.pretrain as module
 from helicon.errors import InputError, WorkError
-from helicon.models.hub import load
+from helicon.models.convnova.network import ConvNovaConfig
+from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, load, save
 from helicon.objectives.masked_lm import Masking
 from helicon.training.pretrain.masked import MaskedTask
 from helicon.training.pretrain.pretrain import PretrainResult, pretrain
@@ -150,6 +151,19 @@ def test_training_goes_on_from_a_run(fasta, tmp_path):
     assert set(result.provenance["data"]) == {"genome", "model"}
     with pytest.raises(InputError, match="fix its settings"):
         run(fasta, tmp_path / "third", model=str(tmp_path / "first"))
+
+
+def test_training_goes_on_from_half_precision_in_float32(fasta, tmp_path):
+    torch.manual_seed(0)
+    config = HeliconConfig.of(ConvNovaConfig(d_model=8, blocks=2))
+    folder = save(HeliconForMaskedLM(config).half(), tmp_path / "half")
+    options = {"backbone": None, "model": str(folder), "lr": 1e-5, "weight_decay": 0.0}
+    result = run(fasta, tmp_path / "run", **options)
+    before, after = (load_file(f / "model.safetensors") for f in (folder, result.model))
+    assert {value.dtype for value in after.values()} == {torch.float32}
+    moved = [(after[name] - value.float()).abs().max() for name, value in before.items()]
+    assert 0 < max(moved) < 1e-4  # smaller steps than float16 has between most weights
+    assert any(not torch.equal(value.half().float(), value) for value in after.values())
 
 
 @pytest.mark.parametrize("options", [{"soft_weight": 0.1}, {"replacement": "80-10-10"}])

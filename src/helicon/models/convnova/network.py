@@ -284,7 +284,7 @@ class ConvNova(Backbone):
             opposite = _flip(letters, mask)[..., columns]
             return F.gelu(self.stem(letters)), F.gelu(self.gate_stem(opposite))
         weight = torch.cat([self.stem.weight, self.gate_stem.weight[:, columns]])
-        bias = torch.cat([self.stem.bias, self.gate_stem.bias])  # type: ignore[list-item]
+        bias = torch.cat([self.stem.bias, self.gate_stem.bias])
         a, b = F.gelu(conv(letters, weight, bias)).chunk(2, dim=-1)
         return a.contiguous(), b.contiguous()
 

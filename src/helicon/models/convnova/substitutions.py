@@ -30,7 +30,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from helicon.models.parts.backbone import Backbone, one_hot
-from helicon.models.parts.layers import conv
+from helicon.models.parts.layers import Conv, conv
 from helicon.models.parts.substitutions import Changed, Reference, Substitutions, Where
 
 Rows = Float[Tensor, "positions batch channels"]
@@ -187,7 +187,7 @@ class Spread:
         conv: the convolution, whose weights must stay as they are.
     """
 
-    def __init__(self, conv: nn.Conv1d):
+    def __init__(self, conv: Conv | nn.Conv1d):
         self.taps = conv.weight.detach().permute(2, 1, 0).contiguous()
         self._filters: dict[int, Tensor] = {}
 
@@ -327,7 +327,7 @@ class ConvNovaSubstitutions(Substitutions):
     def _plan(self, width: int, where: Where) -> tuple[tuple[int, ...], list[Hop]]:
         if (width, where) not in self._plans:
             config = self.config
-            stem = self.network.stem.kernel_size[0]
+            stem = self.network.stem.weight.shape[-1]
             plan = hops(config.dilations, config.kernel, stem, width, where)
             self._plans[width, where] = plan
         return self._plans[width, where]

@@ -131,6 +131,14 @@ class HeliconConfig(PreTrainedConfig):
             raise InputError(f"id2label: ids must be 0 to {len(names) - 1}, not {sorted(names)}")
         if wrong := [name for name in names.values() if not isinstance(name, str)]:
             raise InputError(f"id2label: {wrong[0]!r} is no name; write it in quotes")
+        owners: dict[str, int] = {}
+        for i in range(len(names)):
+            if names[i] in owners:
+                raise InputError(
+                    f"id2label: {owners[names[i]]} and {i} have one name, {names[i]!r}, and would "
+                    "be written to one column or file; give each class a name of its own"
+                )
+            owners[names[i]] = i
 
     def _check_weights(self) -> None:
         if self.class_weights is None:

@@ -40,6 +40,8 @@ from helicon.models.huggingface.tokenizer import alphabet_tokenizer
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 #: Of weights in shards: which file holds which.
 INDEX = "model.safetensors.index.json"
+#: Of an adapter that PEFT wrote, without the model that it belongs to.
+ADAPTER = "adapter_config.json"
 #: A number in a configuration may be as large as this, however few the weights are: a length.
 LARGEST = 2**24
 #: Modules for each tensor, at most, of a network: most have two tensors, some none.
@@ -105,8 +107,15 @@ def load_folder(folder: Path) -> HeliconPreTrainedModel:
     of the weights before anything is built.
 
     Raises:
-        InputError: the folder is incomplete, damaged or no model's; names the file.
+        InputError: the folder is incomplete, damaged or no model's; names the file. It holds an
+            adapter of PEFT.
     """
+    if (folder / ADAPTER).exists():
+        raise InputError(
+            f"{folder}: holds an adapter of PEFT ({ADAPTER}), not a whole model; merge it first, "
+            f"PeftModel.from_pretrained(MODEL, {str(folder)!r}).merge_and_unload()"
+            ".save_pretrained('OUT'), and use OUT"
+        )
     files = weight_files(folder)
     model = _described(folder, files[0], _shapes(files))
     state: dict[str, torch.Tensor] = {}

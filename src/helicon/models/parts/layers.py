@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -45,15 +47,41 @@ def conv(x: Sequence, weight: Tensor, bias: Tensor | None, dilation: int = 1) ->
     return out.permute(0, 2, 3, 1).reshape(batch, length, -1)
 
 
-class Conv(nn.Conv1d):
-    """`torch.nn.Conv1d` with "same" padding (odd kernels) on channels-last activations."""
+class Conv(nn.Module):
+    """A "same" convolution (odd kernels) of channels-last activations; weights as in `nn.Conv1d`.
+
+    It is no subclass of that one: PEFT puts low-rank adapters without the dilation beside a
+    `Conv1d`, which compute something else than what it merges. It refuses a layer that it does not
+    know.
+
+    Args:
+        channels_in: channels C of the input.
+        channels_out: channels D of the output.
+        kernel: taps K, odd.
+        dilation: distance between taps.
+    """
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, dilation: int = 1):
-        super().__init__(channels_in, channels_out, kernel, dilation=dilation)
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels_out, channels_in, kernel))
+        self.bias = nn.Parameter(torch.empty(channels_out))
+        self.dilation = dilation
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights as `torch.nn.Conv1d` does."""
+        bound = self.weight[0].numel() ** -0.5
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def extra_repr(self) -> str:
+        """Sizes, for people."""
+        channels_out, channels_in, kernel = self.weight.shape
+        return f"{channels_in}, {channels_out}, kernel={kernel}, dilation={self.dilation}"
 
     def forward(self, x: Sequence) -> Outputs:
         """Convolve (B, L, C) to (B, L, D)."""
-        return conv(x, self.weight, self.bias, self.dilation[0])
+        return conv(x, self.weight, self.bias, self.dilation)
 
 
 class Pointwise(nn.Linear):
