@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from helicon.models.convert import ConversionReport, convert
 
 command = convert
@@ -13,6 +15,6 @@ def show(report: ConversionReport) -> str:
         f"{report.folder}: {report.model_class}, from {len(report.used)} weights of "
         f"{report.source}",
         *(f"  left out: {key}" for key in report.unused),
-        f"next: helicon info {report.folder}",
+        f"next: helicon info {shlex.quote(str(report.folder))}",
     ]
     return "\n".join(lines)

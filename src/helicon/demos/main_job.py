@@ -8,6 +8,7 @@ network stand beside them where the system has them; they are fitted to the same
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -229,7 +230,8 @@ def _results(
 def _next(model: Path, out: Path) -> tuple[str, ...]:
     """What to try next, with the folders of the adapted model and of the job."""
     table = "your-table.csv --target your-label --out runs/mine"
-    return (f"helicon info {model}", f"helicon finetune {out / 'pretrained'} {table}")
+    kept, pretrained = (shlex.quote(str(path)) for path in (model, out / "pretrained"))
+    return (f"helicon info {kept}", f"helicon finetune {pretrained} {table}")
 
 
 def _seed_runs(result: FinetuneResult) -> tuple[SeedRun, ...]:

@@ -10,6 +10,7 @@ the pretrained model stands beside them. The model that is best on validation ge
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -215,9 +216,10 @@ def _results(
 def _next(model: Path, out: Path) -> tuple[str, ...]:
     """What to try next, with the folders of the kept model and of the job."""
     table = "your-table.csv --target your-label --out runs/mine"
+    kept, pretrained = (shlex.quote(str(path)) for path in (model, out / "pretrained"))
     return (
-        f"helicon predict {model} your-proteins.fasta --out adapted.parquet",
-        f"helicon finetune {out / 'pretrained'} {table}",
+        f"helicon predict {kept} your-proteins.fasta --out adapted.parquet",
+        f"helicon finetune {pretrained} {table}",
     )
 
 

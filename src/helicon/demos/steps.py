@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,19 +39,24 @@ class Step:
         Args:
             home: folder of the job.
         """
-        positional = [str(shown(self.subject, home))]
+        positional = [_word(shown(self.subject, home))]
         words: list[str] = []
         for name, value in self.options.items():
             flag = "--" + name.replace("_", "-")
             if isinstance(value, Path):
                 value = shown(value, home)
             if name == "data":
-                positional.append(str(value))
+                positional.append(_word(value))
             elif isinstance(value, dict):
-                words += [f"{flag}.{key} {entry}" for key, entry in value.items()]
+                words += [f"{flag}.{key} {_word(entry)}" for key, entry in value.items()]
             else:
-                words.append(flag if value is True else f"{flag} {value}")
+                words.append(flag if value is True else f"{flag} {_word(value)}")
         return " ".join(["helicon", self.verb, *positional, *words])
+
+
+def _word(value: object) -> str:
+    """A value as a shell reads it: one word."""
+    return shlex.quote(str(value))
 
 
 def shown(path: Path, home: Path) -> Path:

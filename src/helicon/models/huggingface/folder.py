@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -195,7 +196,7 @@ def weight_files(folder: Path) -> list[Path]:
         if pickled := sorted(folder.glob("pytorch_model*.bin")):
             raise InputError(
                 f"{folder}: its weights are pickled ({pickled[0].name}), which is never read as a "
-                f"model; run `helicon convert {pickled[0]} OUT` and use OUT"
+                f"model; run `helicon convert {shlex.quote(str(pickled[0]))} OUT` and use OUT"
             )
         return [_inside(folder, WEIGHTS)]
     return [_inside(folder, name) for name in shard_names(folder)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -224,7 +225,7 @@ def _next(folder: Path, recipe: Row, *, finished: bool) -> list[Block]:
     if not finished:
         text = "The run is not finished. Start it again with the same command and `--resume`."
         return [Prose(text)]
-    name = folder.resolve().name
+    name = shlex.quote(folder.resolve().name)
     commands = {
         "pretrain": f"helicon finetune {name} TRAIN.csv --target COLUMN --out RUN",
         "finetune": f"helicon evaluate {name} DATA.csv --target COLUMN",
