@@ -13,8 +13,8 @@ from small_networks import language_model
 from helicon.cli import convert, pretrain, probe
 from helicon.demos import main_job, protein_job
 from helicon.demos.steps import Step
-from helicon.models.hub import save
 from helicon.errors import InputError
+from helicon.models.hub import save
 from helicon.models.huggingface.folder import load_folder
 from helicon.report import run_report
 
