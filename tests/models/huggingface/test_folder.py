@@ -1,5 +1,6 @@
 """Folders as people and strangers have them: shards, other precisions, links, lies."""
 
+import hashlib
 import json
 import struct
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from helicon.models.chordmixer.network import ChordMixerConfig
 from helicon.models.convert import convert
 from helicon.models.convnova.network import ConvNovaConfig
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, load, save, with_head
+from helicon.models.huggingface.folder import weights_hash
 from helicon.models.transformer.network import TransformerConfig
 
 BACKBONE = ConvNovaConfig(d_model=8, blocks=2)
@@ -89,6 +91,22 @@ def test_a_wrong_index_is_one_line(change: Callable[[dict], object], said: str, 
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
     with pytest.raises(InputError, match=said):
         load(folder)
+
+
+def test_the_hash_of_weights_covers_every_shard(folder: Path):
+    whole = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert weights_hash(folder) == whole
+    in_shards(folder)
+    first = weights_hash(folder)
+    assert first not in (None, whole) and weights_hash(folder) == first
+    for shard in folder.glob("model-*.safetensors"):
+        before = shard.read_bytes()
+        state = load_file(shard)
+        state[min(state)] += 1
+        save_file(state, shard)
+        assert weights_hash(folder) != first
+        shard.write_bytes(before)
+    assert weights_hash("") is None and weights_hash(folder.parent) is None
 
 
 def test_a_lost_shard_is_named(folder: Path):

@@ -20,6 +20,7 @@ from helicon.errors import InputError
 from helicon.forward.outputs import table_outputs
 from helicon.metrics import measures as metrics
 from helicon.models.hub import load
+from helicon.models.huggingface.folder import weights_hash
 from helicon.training.adaptation.options import Adapt, Fit
 from helicon.training.finetune.finetune import finetune, finetune_genome
 from helicon.training.finetune.result import FinetuneResult
@@ -109,6 +110,14 @@ def test_results_predictions_and_saved_model_agree(tmp_path, model, files):
     again = FinetuneResult.read(found.run)
     assert again.scores["test"].metrics == pytest.approx(found.scores["test"].metrics)
     assert "test" in again.summary
+
+
+def test_the_weights_of_a_model_in_shards_are_recorded(tmp_path, model, files):
+    load(model).save_pretrained(tmp_path / "shards", max_shard_size="2KB")
+    assert not (tmp_path / "shards" / "model.safetensors").exists()
+    found = finetune(str(tmp_path / "shards"), files["data"], out=tmp_path / "run", **QUICK)
+    results = json.loads((found.run / "results.json").read_text())
+    assert results["provenance"]["data"]["model"] == weights_hash(tmp_path / "shards")
 
 
 def test_the_test_file_has_no_influence_on_the_model(tmp_path, model, files):

@@ -12,6 +12,7 @@ import helicon.training.pretrain.pretrain as module
 from helicon.errors import InputError, WorkError
 from helicon.models.convnova.network import ConvNovaConfig
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, load, save
+from helicon.models.huggingface.folder import weights_hash
 from helicon.objectives.masked_lm import Masking
 from helicon.training.pretrain.masked import MaskedTask
 from helicon.training.pretrain.pretrain import PretrainResult, pretrain
@@ -151,6 +152,14 @@ def test_training_goes_on_from_a_run(fasta, tmp_path):
     assert set(result.provenance["data"]) == {"genome", "model"}
     with pytest.raises(InputError, match="fix its settings"):
         run(fasta, tmp_path / "third", model=str(tmp_path / "first"))
+
+
+def test_training_goes_on_from_weights_in_shards(fasta, tmp_path):
+    config = HeliconConfig.of(ConvNovaConfig(d_model=8, blocks=2))
+    HeliconForMaskedLM(config).save_pretrained(tmp_path / "shards", max_shard_size="2KB")
+    options = {"backbone": None, "model": str(tmp_path / "shards")}
+    result = run(fasta, tmp_path / "run", **options)
+    assert result.provenance["data"]["model"] == weights_hash(tmp_path / "shards")
 
 
 def test_training_goes_on_from_half_precision_in_float32(fasta, tmp_path):

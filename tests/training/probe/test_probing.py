@@ -19,6 +19,7 @@ from helicon.metrics.measures import mcc, summarise
 from helicon.metrics.scores import score
 from helicon.metrics.targets import Target
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, load, save
+from helicon.models.huggingface.folder import weights_hash
 from helicon.models.parts.heads import AttentionPool, MeanPool
 from helicon.training.adaptation.linear import fit_probe
 from helicon.training.finetune.finetune import finetune
@@ -257,6 +258,14 @@ def test_results_are_read_again_wherever_they_are(tmp_path, model, files):
     shutil.move(tmp_path / "run", tmp_path / "moved")
     moved = ProbeResult.read(tmp_path / "moved")
     assert moved.rows[1].summary("test", "mcc") == found.rows[1].summary("test", "mcc")
+
+
+def test_the_weights_of_a_model_in_shards_are_recorded(tmp_path, model, files):
+    load(model).save_pretrained(tmp_path / "shards", max_shard_size="2KB")
+    words = {**files, "pools": "mean", "untrained": True, "seeds": 1, **CPU}
+    probe(str(tmp_path / "shards"), **words, out=tmp_path / "run")
+    values = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert values["provenance"]["data"]["pretrained"] == weights_hash(tmp_path / "shards")
 
 
 def test_a_size_without_weights_is_probed_as_it_is(tmp_path, files):

@@ -7,6 +7,7 @@ with one line, never filled up with defaults or random numbers.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shlex
 import sys
@@ -25,7 +26,7 @@ from torch.nn.modules.module import (
 )
 
 from helicon.errors import InputError
-from helicon.files import existing_file, write_aside
+from helicon.files import existing_file, sha256, write_aside
 from helicon.models.huggingface.card import ModelCard, card_text
 from helicon.models.huggingface.classes import (
     HeliconConfig,
@@ -200,6 +201,27 @@ def weight_files(folder: Path) -> list[Path]:
             )
         return [_inside(folder, WEIGHTS)]
     return [_inside(folder, name) for name in shard_names(folder)]
+
+
+def weights_hash(folder: str | Path | None) -> str | None:
+    """SHA-256 of a model's weights: of their file, or of the names and hashes of their shards.
+
+    Args:
+        folder: of the model; empty or `None` for a model that was never read from one.
+
+    Returns:
+        In hexadecimal digits; `None` where there are no weights.
+
+    Raises:
+        InputError: a shard is missing; see `weight_files`.
+    """
+    if not folder or not any(Path(folder, name).exists() for name in (WEIGHTS, INDEX)):
+        return None
+    files = weight_files(Path(folder))
+    if len(files) == 1:
+        return sha256(files[0])
+    told = "".join(f"{sha256(path)}  {path.name}\n" for path in files)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def shard_names(folder: Path) -> list[str]:

@@ -12,8 +12,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from helicon.errors import InputError
-from helicon.files import sha256
 from helicon.models.hub import HeliconPreTrainedModel, load, untrained
+from helicon.models.huggingface.folder import weights_hash
 from helicon.models.registry import SIZES
 from helicon.training.adaptation.adapt import check_weights
 from helicon.training.adaptation.options import Adapt, Fit
@@ -146,8 +146,7 @@ def _run(
 ) -> FinetuneResult:
     """Start the processes, say what was decided, and run the seeds."""
     fabric = launch(plan.fit.loop(plan.machine, steps=1), out if resume else None)
-    weights = Path(source.name_or_path or ".", "model.safetensors")
-    if source.name_or_path and weights.exists():
-        hashes = {**hashes, "model": sha256(weights)}
+    if weights := weights_hash(source.name_or_path):
+        hashes = {**hashes, "model": weights}
     work = Work(plan, source, model, hashes, fabric, resume)
     return work.run(out) if plan.fit.seeds == 1 else work.run_seeds(out)

@@ -13,11 +13,11 @@ from lightning_fabric import Fabric
 from helicon.alphabet import ALPHABETS, DNA
 from helicon.data.sampling.clusters import ClusterBy
 from helicon.errors import InputError
-from helicon.files import sha256
 from helicon.machine.devices import precision_of
 from helicon.machine.precision import TrainingPrecision
 from helicon.machine.provenance import provenance, versions
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, Metric, ModelCard, load, save
+from helicon.models.huggingface.folder import weights_hash
 from helicon.models.registry import SIZES, configured, pretrained_at
 from helicon.objectives.masked_lm import Replacement
 from helicon.objectives.self_distillation import Over, SelfDistillation
@@ -276,8 +276,8 @@ def _hashes(corpus: Corpus, recipe: PretrainRecipe) -> dict[str, str]:
     """SHA-256 of everything that the run reads, the model too."""
     hashes = corpus.hashes
     for folder in (Path(recipe.model), Path(recipe.model) / "model"):
-        if recipe.model not in SIZES and (folder / "model.safetensors").exists():
-            hashes["model"] = sha256(folder / "model.safetensors")
+        if recipe.model not in SIZES and (weights := weights_hash(folder)):
+            hashes["model"] = weights
     return hashes
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from helicon.files import sha256
 from helicon.forward.network import Network
 from helicon.machine.progress import Progress
 from helicon.metrics.scores import (
@@ -20,6 +18,7 @@ from helicon.metrics.scores import (
     write_parquet,
 )
 from helicon.models.hub import HeliconPreTrainedModel, is_untrained, load
+from helicon.models.huggingface.folder import weights_hash
 from helicon.models.parts.heads import Pooling
 from helicon.training.adaptation.adapt import check_weights, drawn_anew
 from helicon.training.adaptation.linear import fit_probe
@@ -65,9 +64,8 @@ def sources_of(model: str, recipe: Compare) -> list[Source]:
 
 def weights_of(sources: Sequence[Source]) -> dict[str, str]:
     """SHA-256 of the weights that were read, by network."""
-    files = {s.name: Path(s.model.name_or_path or ".", "model.safetensors") for s in sources}
-    fresh = {s.name for s in sources if s.fresh}
-    return {n: sha256(path) for n, path in files.items() if n not in fresh and path.exists()}
+    found = {s.name: weights_hash(s.model.name_or_path) for s in sources if not s.fresh}
+    return {name: value for name, value in found.items() if value}
 
 
 @dataclass(frozen=True)
