@@ -115,7 +115,7 @@ class Sequence:
         return self.full(score, rows)
 
     def full(self, score: str, rows: NDArray[np.integer]) -> Tensor:
-        """Scores of substitutions from passes over the whole changed sequences."""
+        """Measures of substitutions from passes over the whole changed sequences."""
         at = torch.from_numpy(self.at[rows] + self.first).to(self.tokens.device)
         new = torch.from_numpy(self.new[rows].astype(np.int64)).to(self.tokens.device)
         batch = self.tokens.repeat(len(rows), 1)

@@ -33,8 +33,8 @@ from helicon.inference.jobs.job import Engine, Shard
 from helicon.inference.jobs.keyed import Outcome
 from helicon.inference.jobs.passes import Passes, Values
 from helicon.machine.precision import Precision
-from helicon.metrics.genes import score_genes, score_gff
-from helicon.metrics.scores import probabilities
+from helicon.metrics.genes import measure_genes, score_gff
+from helicon.metrics.measured import probabilities
 from helicon.metrics.targets import Target
 from helicon.models.parts.heads import Problem
 
@@ -264,7 +264,7 @@ def _compared(
             raise InputError(f"feature: the model predicts {', '.join(types)}, not {true}")
         found = "exon"
     rows = read_gff(annotation, genome, true).rows
-    if not score_genes(rows, rows, stretches).nucleotide.annotated:
+    if not measure_genes(rows, rows, stretches).nucleotide.annotated:
         raise InputError(
             f"{annotation}: has no {true!r} feature in the regions; nothing to compare"
         )

@@ -72,7 +72,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class GeneScores:
+class GeneMeasures:
     """All levels.
 
     Attributes:
@@ -115,7 +115,7 @@ def score_gff(
     feature: str = "CDS",
     predicted_feature: str | None = None,
     regions: str | Path | None = None,
-) -> GeneScores:
+) -> GeneMeasures:
     """Measure a GFF3 file of predictions against one that is held for true.
 
     Args:
@@ -131,12 +131,12 @@ def score_gff(
     """
     true = read_gff(annotation, genome, feature).rows
     found = read_gff(prediction, genome, predicted_feature or feature, some=False).rows
-    return score_genes(true, found, merged_regions(regions, genome))
+    return measure_genes(true, found, merged_regions(regions, genome))
 
 
-def score_genes(
+def measure_genes(
     annotation: pl.DataFrame, prediction: pl.DataFrame, within: Intervals
-) -> GeneScores:
+) -> GeneMeasures:
     """Measure predicted features against annotated ones.
 
     Args:
@@ -160,7 +160,7 @@ def score_genes(
     )
     none = total - nucleotide.matched - wrong - missed
     matrix = np.array([[none, wrong], [missed, nucleotide.matched]], dtype=np.int64)
-    return GeneScores(nucleotide, exon, gene, stop, mcc(matrix))
+    return GeneMeasures(nucleotide, exon, gene, stop, mcc(matrix))
 
 
 def _level(true: set[Any], found: set[Any]) -> Level:

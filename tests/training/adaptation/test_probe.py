@@ -5,7 +5,7 @@ from small_cases import model_folder, motif_rows, write_csv
 
 from helicon.data.tables.tables import read_table
 from helicon.forward.outputs import table_outputs
-from helicon.metrics.scores import probabilities
+from helicon.metrics.measured import probabilities
 from helicon.metrics.targets import find_target
 from helicon.models.hub import load, save
 from helicon.training.adaptation.adapt import HeadSettings, adapt, fold_unit

@@ -19,7 +19,7 @@ from helicon.report import run_report
 from helicon.training.adaptation.options import Adapt, Fit
 from helicon.training.evaluate.evaluate import evaluate
 from helicon.training.finetune.finetune import finetune
-from helicon.training.kinds.contacts import Contacts, PairCounts, score_contacts
+from helicon.training.kinds.contacts import Contacts, PairCounts, measure_contacts
 from helicon.training.loop import fit as loop
 from helicon.training.run.folder import read_recipe
 from helicon.training.run.options import Asked
@@ -169,8 +169,8 @@ def test_proteins_of_which_nothing_is_known_change_no_measure(files, model, tmp_
     nothing["valid"], nothing["contacts"] = [False] * len(nothing["sequence"]), []
     path = tmp_path / "more.json"
     path.write_text("\n".join([*lines, json.dumps(nothing)]))
-    alone = score_contacts(network, read_structures(files["test"]), 6)[0]
-    more, frame = score_contacts(network, read_structures(path), 6)
+    alone = measure_contacts(network, read_structures(files["test"]), 6)[0]
+    more, frame = measure_contacts(network, read_structures(path), 6)
     assert more.metrics == pytest.approx(alone.metrics)
     assert frame["valid"].to_list()[-1] == 0
     assert frame["long_precision_l"].is_null().to_list() == [False] * 6 + [True]

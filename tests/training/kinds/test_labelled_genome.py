@@ -15,7 +15,7 @@ from helicon.metrics.targets import Target
 from helicon.models.hub import load
 from helicon.models.parts.heads import IGNORE
 from helicon.training.adaptation.adapt import HeadSettings, adapt
-from helicon.training.kinds.genome_scores import Runs, genome_scores
+from helicon.training.kinds.genome_measures import Runs, measure_genome
 from helicon.training.kinds.labelled_genome import LabelledGenome, labelled_windows
 
 
@@ -130,7 +130,7 @@ def test_tiles_give_what_the_whole_chromosome_gives(data, model):
 def test_scores_and_runs_agree_with_all_positions_at_once(data, model):
     network, target = model
     runs = Runs(data.genome.names, target, [])
-    found = genome_scores(network, data, data.test, target, watch=runs.add)
+    found = measure_genome(network, data, data.test, target, watch=runs.add)
     truth, predicted = [], []
     for part in data.test:
         outputs = region_outputs(network, data, part.start, part.end)

@@ -20,7 +20,7 @@ from helicon.objectives.masked_lm import IGNORE, Masking
 from helicon.report import run_report
 from helicon.training.evaluate.evaluate import evaluate
 from helicon.training.pretrain import pretrain as module
-from helicon.training.pretrain.masked_proteins import MaskedProteins, protein_scores
+from helicon.training.pretrain.masked_proteins import MaskedProteins, measure_proteins
 from helicon.training.pretrain.pretrain import pretrain
 from helicon.training.pretrain.result import PretrainResult
 from helicon.training.run.folder import read_metrics
@@ -194,13 +194,13 @@ def test_the_measure_does_not_depend_on_the_batches(fasta):
     model = load_small()
     sizes = [(512, 9), (512, 1), (10_000, 1000)]
     found = [
-        protein_scores(model, task_of(fasta, max_tokens=t, max_sequences=n).train, 0.15)
+        measure_proteins(model, task_of(fasta, max_tokens=t, max_sequences=n).train, 0.15)
         for t, n in sizes
     ]
     for other in found[1:]:
         assert other == pytest.approx(found[0], abs=1e-5)
     assert found[0]["perplexity"] == pytest.approx(np.exp(found[0]["loss"]))
-    seeded = protein_scores(model, task_of(fasta, seed=4).train, 0.15)
+    seeded = measure_proteins(model, task_of(fasta, seed=4).train, 0.15)
     assert seeded["loss"] != found[0]["loss"]
 
 

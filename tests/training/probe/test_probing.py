@@ -15,8 +15,8 @@ from helicon.data.sampling.batching import evaluation_batches
 from helicon.data.tables.tables import read_table
 from helicon.errors import InputError
 from helicon.forward.network import Network
+from helicon.metrics.measured import measures_of
 from helicon.metrics.measures import mcc, summarise
-from helicon.metrics.scores import score
 from helicon.metrics.targets import Target
 from helicon.models.hub import HeliconConfig, HeliconForMaskedLM, load, save
 from helicon.models.huggingface.folder import weights_hash
@@ -156,7 +156,7 @@ def test_attention_learns_where_to_look(tmp_path):
             (train, parts[0].labels), (valid, parts[1].labels), target, monitor="mcc"
         )
         outputs = fitted.outputs(test)
-        reached.append(score(target, parts[2].labels, outputs).metrics["accuracy"])
+        reached.append(measures_of(target, parts[2].labels, outputs).metrics["accuracy"])
     assert reached[0] > 0.95 > 0.8 > reached[1]
 
 
@@ -216,7 +216,7 @@ def test_intervals_over_rows_are_those_of_drawn_rows():
     outputs = np.stack([np.zeros(300), truth + rng.normal(0, 1, 300) - 0.5], axis=1)
     outputs = outputs.astype(np.float32)
     found = rows_intervals(target, truth, outputs)
-    value = score(target, truth, outputs).main
+    value = measures_of(target, truth, outputs).main
     for name in ("mcc", "accuracy", "auroc"):
         low, high = found[name]
         assert low < value[name] < high

@@ -59,7 +59,7 @@ _TERMS = {"cds": "CDS", "gene": "gene", "exon": "exon", "intron": "intron",
           "promoter": "promoter", "enhancer": "enhancer"}  # fmt: skip
 
 
-class Kind(NamedTuple):
+class SegmentKind(NamedTuple):
     """A kind of feature that states stand for.
 
     Attributes:
@@ -100,7 +100,7 @@ class Grammar:
     states: tuple[str, ...]
     emits: NDArray[np.intp]
     kind: NDArray[np.intp]
-    kinds: tuple[Kind, ...]
+    kinds: tuple[SegmentKind, ...]
     frame: NDArray[np.intp]
     graph: Graph
     breaks: NDArray[np.bool_]
@@ -221,7 +221,7 @@ def genes(
         states=tuple(states),
         emits=np.array([0, *(_class_of(name, labels) for name in coding)]),
         kind=np.array([-1, *(STRAND_CLASSES.index(name.split()[1]) for name in coding)]),
-        kinds=(Kind("forward", "CDS", "+"), Kind("reverse", "CDS", "-")),
+        kinds=(SegmentKind("forward", "CDS", "+"), SegmentKind("reverse", "CDS", "-")),
         frame=np.array([-1, *map(_frame, coding)]),
         graph=Graph(*_outer_costs(steps, ends, background), steps.costs),
         breaks=steps.breaks,
@@ -421,7 +421,7 @@ def of_classes(
         return np.array([0.0 if label in chosen else -np.inf for label in labels])
 
     parts = _parts(labels)
-    kinds: list[Kind] = []
+    kinds: list[SegmentKind] = []
     kind: list[int] = []
     for i, label in enumerate(labels):
         is_background = parts[i] is None if parts else label.lower() in _BACKGROUND and i == 0
@@ -441,14 +441,14 @@ def of_classes(
     )
 
 
-def _kind(label: str, part: tuple[str, str] | None) -> Kind:
+def _kind(label: str, part: tuple[str, str] | None) -> SegmentKind:
     """What a class is as a feature."""
     if part is not None:
-        return Kind(label, "exon", part[1], inside=True, written=part[0] == "exon")
+        return SegmentKind(label, "exon", part[1], inside=True, written=part[0] == "exon")
     words = _words(label)
     strand = next((_STRANDS[word] for word in words if word in _STRANDS), ".")
     term = next((_TERMS[word] for word in words if word in _TERMS), "sequence_feature")
-    return Kind(label, term, strand)
+    return SegmentKind(label, term, strand)
 
 
 def _words(label: str) -> list[str]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from helicon.data.genome.genome import Genome
 from helicon.inference.genes import codons as bits
-from helicon.inference.genes.grammar import Grammar, Kind
+from helicon.inference.genes.grammar import Grammar, SegmentKind
 from helicon.inference.genes.viterbi import Reader, States
 
 Whole = NDArray[np.int64]
@@ -263,7 +263,7 @@ class Gff3Writer:
                     notes.insert(1, ("Name", kind.name))
                 self._row(segments, rows, kind.type, kind, notes)
 
-    def _write_gene(self, segments: Segments, rows: Sequence[int], kind: Kind) -> None:
+    def _write_gene(self, segments: Segments, rows: Sequence[int], kind: SegmentKind) -> None:
         gene, transcript = f"gene{self.count}", f"mRNA{self.count}"
         partial = _partial(segments, rows)
         self._row(segments, rows, "gene", kind, [("ID", gene), *partial])
@@ -273,7 +273,7 @@ class Gff3Writer:
             self._row(segments, [row], one.type, one, [("Parent", transcript)])
 
     def _row(
-        self, segments: Segments, rows: Sequence[int], type_: str, kind: Kind,
+        self, segments: Segments, rows: Sequence[int], type_: str, kind: SegmentKind,
         notes: Sequence[tuple[str, str]],
     ) -> None:  # fmt: skip
         start, end = int(segments.start[rows[0]]), int(segments.end[rows[-1]])

@@ -17,7 +17,7 @@ from helicon.files import write_aside
 from helicon.forward.network import Network
 from helicon.inference.jobs.engine import Done, write_parquet
 from helicon.inference.jobs.inputs import Input, Part
-from helicon.metrics.genes import GeneScores
+from helicon.metrics.genes import GeneMeasures
 
 #: Type of the numbers of an embedding.
 Number = Literal["float32", "float16"]
@@ -46,7 +46,7 @@ class Outcome:
     sequences: int
     skipped: int
     done: Done
-    scores: GeneScores | None = None
+    scores: GeneMeasures | None = None
 
     @property
     def summary(self) -> str:

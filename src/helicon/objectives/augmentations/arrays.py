@@ -18,10 +18,10 @@ from torch import Tensor
 #: same, and with the functions of this module.
 Whole = Any
 #: Types of whole numbers, by the names that both have.
-Kind = Literal["int8", "int16", "int32", "int64"]
+NumberType = Literal["int8", "int16", "int32", "int64"]
 
 
-def cast(x: Whole, kind: Kind) -> Whole:
+def cast(x: Whole, kind: NumberType) -> Whole:
     """The same numbers in another type; what does not fit wraps around."""
     if isinstance(x, np.ndarray):
         return x.astype(kind, copy=False)
@@ -69,7 +69,7 @@ def taken(table: Whole, columns: Whole) -> Whole:
     """Of every row of a table (B, n) the letters of the columns (B, m)."""
     if isinstance(table, np.ndarray):
         rows, width = table.shape
-        kind: Kind = "int32" if table.size < 2**31 else "int64"
+        kind: NumberType = "int32" if table.size < 2**31 else "int64"
         index = cast(columns, kind) + np.arange(0, rows * width, width, dtype=kind)[:, None]
         # A tensor's read takes indices of 32 bits as they are.
         read = torch.from_numpy(table).reshape(-1).index_select(0, torch.from_numpy(index).view(-1))

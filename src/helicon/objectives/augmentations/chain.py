@@ -14,7 +14,7 @@ from torch import Tensor
 from helicon.alphabet import DNA, Alphabet
 from helicon.models.parts.backbone import Mask, Tokens, one_hot
 from helicon.objectives.augmentations.arrays import (
-    Kind,
+    NumberType,
     Whole,
     beside,
     cast,
@@ -228,7 +228,7 @@ class Chain:
 
 
 @lru_cache(maxsize=64)
-def _columns(width: int, kind: Kind, device: torch.device | None) -> Places:
+def _columns(width: int, kind: NumberType, device: torch.device | None) -> Places:
     columns = np.arange(width, dtype=kind)[None]
     return columns if device is None else torch.from_numpy(columns).to(device)
 
@@ -250,7 +250,7 @@ def _in_memory(inputs: Tokens) -> bool:
 def _extent(inputs: Tokens, mask: Mask | None, new: int, *, host: bool) -> Extent:
     """Where the sequences lie, told by arrays of the host or by tensors."""
     width = inputs.shape[1]
-    kind: Kind = "int16" if width + 2 * new < 2**15 else "int32"
+    kind: NumberType = "int16" if width + 2 * new < 2**15 else "int32"
     device = None if host and _in_memory(inputs) else inputs.device
     if mask is None:
         return Extent(0, width, width, real=None, kind=kind, device=device)

@@ -19,7 +19,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from helicon.alphabet import Alphabet
-from helicon.objectives.augmentations.arrays import Kind, Whole, cast, negative, select, tensor
+from helicon.objectives.augmentations.arrays import (
+    NumberType,
+    Whole,
+    cast,
+    negative,
+    select,
+    tensor,
+)
 from helicon.objectives.augmentations.letters import Bits, Letters, Turned, complement
 from helicon.objectives.augmentations.random import below, hashed, lesser
 
@@ -47,7 +54,7 @@ class Extent:
     end: Whole
     width: int
     real: Places | None
-    kind: Kind
+    kind: NumberType
     device: torch.device | None
 
     def stretch(self, numbers: Whole, shortest: int, longest: int) -> tuple[Whole, Whole]:

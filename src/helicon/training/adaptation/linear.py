@@ -14,7 +14,7 @@ from torch import nn
 
 from helicon.data.tables.tables import SequenceTable
 from helicon.forward.outputs import Outputs, table_outputs
-from helicon.metrics.scores import Scores, goodness, score
+from helicon.metrics.measured import Measures, goodness, measures_of
 from helicon.metrics.targets import Target
 from helicon.models.hub import HeliconForSequenceClassification
 from helicon.training.adaptation.adapt import Supervised, last_layer, set_linear
@@ -43,7 +43,7 @@ class Probe:
     weight: NDArray[np.float64]
     bias: NDArray[np.float64]
     strength: float
-    valid: Scores
+    valid: Measures
 
     def outputs(self, features: NDArray[np.float32]) -> Outputs:
         """Logits or standardised numbers (n, K) of features (n, D)."""
@@ -96,7 +96,7 @@ def fit_probe(
         weight = weight / spread
         bias = bias - weight @ center
         outputs = target.natural((valid[0] @ weight.T + bias).astype(np.float32))
-        probes.append(Probe(weight, bias, strength, score(target, valid[1], outputs)))
+        probes.append(Probe(weight, bias, strength, measures_of(target, valid[1], outputs)))
     return max(probes, key=lambda probe: goodness(probe.valid.metrics[monitor], monitor))
 
 

@@ -14,7 +14,7 @@ from helicon.errors import InputError, WorkError
 from helicon.machine.devices import start_processes
 from helicon.machine.precision import Precision, check_precision
 from helicon.machine.provenance import provenance
-from helicon.metrics.scores import Scores, write_parquet
+from helicon.metrics.measured import Measures, write_parquet
 from helicon.models.hub import HeliconPreTrainedModel, NetworkName, load
 from helicon.training.adaptation.adapt import check_weights
 from helicon.training.evaluate.language import HiddenBases, HiddenResidues
@@ -73,7 +73,7 @@ class EvaluateResult:
     examples: int
     unit: str
     part: str | None
-    scores: Scores
+    scores: Measures
     baselines: tuple[MarkovScore, ...]
     predictions: Path | None
     provenance: dict[str, Any]
@@ -185,7 +185,7 @@ def _measurable(
     raise InputError(f"{model}: has no head that could be measured; fine-tune it first")
 
 
-def _check_measured(model: str, scores: Scores) -> None:
+def _check_measured(model: str, scores: Measures) -> None:
     """Stop where a model has given no number at all."""
     loss = scores.metrics.get("loss", 0.0)
     if math.isnan(loss) and all(math.isnan(v) or v == 0 for v in scores.main.values()):

@@ -10,7 +10,7 @@ import numpy as np
 from helicon.data.sampling.token_batches import TokenBatches
 from helicon.data.tables.store import SequenceStore
 from helicon.models.hub import HeliconForMaskedLM
-from helicon.training.pretrain.masked_proteins import carp_loss, held_out_letters, protein_scores
+from helicon.training.pretrain.masked_proteins import carp_loss, held_out_letters, measure_proteins
 from helicon.training.yardsticks.markov import MarkovScore, protein_baselines
 
 #: Share of the residues that are hidden, unless another is asked for.
@@ -74,7 +74,7 @@ def hidden_residues(
         seed=seed,
     )
     fitted = store if fit_on is None else opened(fit_on)
-    scores = protein_scores(network, held_out, rate or RATE)
+    scores = measure_proteins(network, held_out, rate or RATE)
     scores["carp_loss"] = carp_loss(network, held_out, rate or RATE)
     letters = held_out_letters(held_out)
     baselines = protein_baselines(fitted, np.arange(len(fitted)), letters, order=order)

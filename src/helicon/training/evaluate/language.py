@@ -12,12 +12,12 @@ from helicon.archives import through
 from helicon.data.genome.genome import Genome
 from helicon.data.sampling.windows import WindowSampler
 from helicon.errors import InputError
-from helicon.metrics.scores import Scores
+from helicon.metrics.measured import Measures
 from helicon.models.hub import HeliconForMaskedLM, HeliconPreTrainedModel
 from helicon.training.evaluate.hidden_residues import hidden_residues
 from helicon.training.kinds.kind import Answer, Measurable
 from helicon.training.kinds.positions import stretches_of
-from helicon.training.pretrain.masked import masked_scores
+from helicon.training.pretrain.masked import measure_masked
 from helicon.training.run.options import Asked, check_numbers
 from helicon.training.run.recipe import check_counts
 from helicon.training.yardsticks.markov import markov_baselines
@@ -72,8 +72,8 @@ class HiddenBases(Measurable):
         fitted = stretches_of(self.intervals, "train")(genome) if with_split else places
         letters = sampler.evaluation_batches(windows)
         baselines = markov_baselines(genome, fitted, letters, order=_ORDER)
-        found = masked_scores(network.eval(), sampler, windows, self.mask_rate or _RATE)
-        measured = Scores(found)
+        found = measure_masked(network.eval(), sampler, windows, self.mask_rate or _RATE)
+        measured = Measures(found)
         return Answer(int(windows.sizes.sum()), "bases", measured, None, tuple(baselines))
 
 
@@ -117,5 +117,5 @@ class HiddenResidues(Measurable):
             seed=self.seed,
             fit_on=self.fit_on,
         )
-        measured, baselines = Scores(found.metrics), tuple(found.baselines)
+        measured, baselines = Measures(found.metrics), tuple(found.baselines)
         return Answer(found.residues, "residues", measured, None, baselines)

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from helicon.metrics.measured import Measures, goodness
 from helicon.metrics.measures import Summary, summarise
-from helicon.metrics.scores import Scores, goodness
 from helicon.models.parts.heads import Problem
 
 _PARTS = ("validation", "test")
@@ -51,7 +51,7 @@ class FinetuneResult:
     names: tuple[str, ...]
     monitor: str
     notes: tuple[str, ...]
-    scores: dict[str, Scores]
+    scores: dict[str, Measures]
     steps: int
     best_step: int
     seconds: float
@@ -151,7 +151,7 @@ class FinetuneResult:
             names=tuple(values["names"]),
             monitor=values["monitor"],
             notes=tuple(values["notes"]),
-            scores={part: Scores.of(values[part]) for part in _PARTS if part in values},
+            scores={part: Measures.of(values[part]) for part in _PARTS if part in values},
             steps=values["steps"],
             best_step=values["best_step"],
             seconds=values["seconds"],

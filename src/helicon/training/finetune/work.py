@@ -17,7 +17,7 @@ from helicon.alphabet import DNA
 from helicon.files import write_aside
 from helicon.machine.devices import precision_of
 from helicon.machine.provenance import provenance, versions
-from helicon.metrics.scores import Scores, write_parquet
+from helicon.metrics.measured import Measures, write_parquet
 from helicon.models.hub import (
     HeliconPreTrainedModel,
     Metric,
@@ -267,7 +267,7 @@ class Work:
 
     def _measure(
         self, model: Supervised, folder: RunFolder, plan: Plan, task: SupervisedTask
-    ) -> dict[str, Scores]:
+    ) -> dict[str, Measures]:
         """Measure a model on validation and test data, and write its predictions."""
         self.fabric.to_device(model)
         scores = {}

@@ -27,7 +27,7 @@ from helicon.data.structures.structures import Structures
 from helicon.errors import InputError
 from helicon.forward.outputs import evaluating, logits
 from helicon.metrics.contacts import MEASURES, RANGES, contact_precision, mean_precision
-from helicon.metrics.scores import Scores, choose_monitor, direction
+from helicon.metrics.measured import Measures, choose_monitor, direction
 from helicon.metrics.targets import Target
 from helicon.models.hub import HeliconPreTrainedModel
 from helicon.models.huggingface.contacts import HeliconForContacts
@@ -161,7 +161,7 @@ class Contacts(Kind):
     def evaluate(self, network: HeliconPreTrainedModel, asked: Asked, name: str) -> Answer:
         """See `Measurable.evaluate`."""
         proteins = _structures(self.data)
-        scores, frame = score_contacts(network, proteins, network.config.pair_separation)
+        scores, frame = measure_contacts(network, proteins, network.config.pair_separation)
         return Answer(len(proteins), "proteins", scores, frame)
 
     @classmethod
@@ -268,7 +268,7 @@ class ContactData:
     def measure(self, model: Supervised, task: ContactTask) -> Iterator[Measured]:
         """See `Labelled.measure`; a table of proteins for each part."""
         for name, part in parts_of(self.valid, self.test):
-            yield name, *score_contacts(model, part, self.kind.separation)
+            yield name, *measure_contacts(model, part, self.kind.separation)
 
     def examples(self, model: Supervised, fit: Fit) -> tuple[Examples, Examples]:
         """None: the head of pairs is no linear map of features."""
@@ -359,13 +359,13 @@ class ContactTask:
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """The loss, the precision of L pairs of every range, and the monitor."""
-        found = score_contacts(model, self.valid, self.separation)[0].main
+        found = measure_contacts(model, self.valid, self.separation)[0].main
         return {name: value for name, value in found.items() if name in self._watched}
 
 
-def score_contacts(
+def measure_contacts(
     model: nn.Module, structures: Structures, separation: int
-) -> tuple[Scores, pl.DataFrame]:
+) -> tuple[Measures, pl.DataFrame]:
     """Measure a model on whole proteins, one by one.
 
     Args:
@@ -401,7 +401,7 @@ def score_contacts(
                 **measured[-1],
             }
     loss = total / pairs if pairs else float("nan")
-    scores = Scores({"loss": loss, **mean_precision(measured)})
+    scores = Measures({"loss": loss, **mean_precision(measured)})
     return scores, pl.DataFrame(rows).with_columns(pl.col(pl.Float64).fill_nan(None))
 
 

@@ -21,7 +21,7 @@ from helicon.alphabet import Alphabet
 from helicon.archives import through
 from helicon.errors import InputError
 from helicon.files import sha256
-from helicon.metrics.scores import Scores
+from helicon.metrics.measured import Measures
 from helicon.metrics.targets import Target
 from helicon.models.hub import HeliconPreTrainedModel
 from helicon.training.adaptation.adapt import HeadSettings, Supervised
@@ -34,7 +34,7 @@ from helicon.training.yardsticks.markov import MarkovScore
 #: Options that name files to write.
 _WRITTEN = ("predictions",)
 #: What was measured on one part, with a table of predictions (`None` where there is none).
-Measured = tuple[str, Scores, pl.DataFrame | None]
+Measured = tuple[str, Measures, pl.DataFrame | None]
 #: What a head gives an output for: a sequence, each of its letters, or each pair of them.
 Head = Literal["sequence", "token", "pair"]
 
@@ -54,7 +54,7 @@ class Answer:
 
     examples: int
     unit: str
-    scores: Scores
+    scores: Measures
     frame: pl.DataFrame | None = None
     baselines: tuple[MarkovScore, ...] = ()
     part: str | None = None

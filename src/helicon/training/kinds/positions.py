@@ -24,7 +24,7 @@ from helicon.data.genome.intervals import (
 )
 from helicon.data.tables.residue_labels import is_fasta
 from helicon.errors import InputError
-from helicon.metrics.scores import Scores, choose_monitor, direction
+from helicon.metrics.measured import Measures, choose_monitor, direction
 from helicon.metrics.targets import Target
 from helicon.models.hub import HeliconForTokenClassification, HeliconPreTrainedModel
 from helicon.training.adaptation.adapt import Supervised
@@ -37,11 +37,11 @@ from helicon.training.adaptation.losses import (
     loss_weights,
 )
 from helicon.training.adaptation.options import Adapt, Fit
-from helicon.training.kinds.genome_scores import (
+from helicon.training.kinds.genome_measures import (
     CLASS_MONITORS,
     VALUE_MONITORS,
     Runs,
-    genome_scores,
+    measure_genome,
 )
 from helicon.training.kinds.kind import Answer, Head, Kind, Measured, parts_of, saved_target
 from helicon.training.kinds.labelled_genome import (
@@ -233,10 +233,10 @@ class Positions(Kind):
         data = LabelledGenome(genome, annotation, places, places, None, self.length, context)
         both = self.both_strands
         if target.problem == "regression":
-            scores = genome_scores(network, data, places, target, both_strands=both)
+            scores = measure_genome(network, data, places, target, both_strands=both)
             return Answer(int(places.lengths.sum()), "positions", scores)
         runs = Runs(genome.names, target, [])
-        scores = genome_scores(network, data, places, target, both_strands=both, watch=runs.add)
+        scores = measure_genome(network, data, places, target, both_strands=both, watch=runs.add)
         assert scores.confusion is not None
         return Answer(int(scores.confusion.sum()), "labelled positions", scores, runs.frame())
 
@@ -423,9 +423,9 @@ class GenomeTask:
         """The main measures on all of the validation stretches."""
         return self.score(model, self.data.valid).main
 
-    def score(self, model: nn.Module, intervals: Intervals, runs: Runs | None = None) -> Scores:
+    def score(self, model: nn.Module, intervals: Intervals, runs: Runs | None = None) -> Measures:
         """Measures over some stretches; predictions go to `runs`, if given."""
-        return genome_scores(
+        return measure_genome(
             model,
             self.data,
             intervals,

@@ -26,7 +26,7 @@ from helicon.data.tables.residue_labels import (
 from helicon.data.tables.tables import SequenceTable
 from helicon.errors import InputError
 from helicon.forward.outputs import Outputs, evaluating, logits
-from helicon.metrics.scores import Scores, choose_monitor, direction, probabilities
+from helicon.metrics.measured import Measures, choose_monitor, direction, probabilities
 from helicon.metrics.targets import Target
 from helicon.models.hub import HeliconForTokenClassification, HeliconPreTrainedModel
 from helicon.models.parts.heads import IGNORE
@@ -41,7 +41,7 @@ from helicon.training.adaptation.losses import (
     loss_weights,
 )
 from helicon.training.adaptation.options import Adapt, Fit
-from helicon.training.kinds.genome_scores import CLASS_MONITORS, ClassTally
+from helicon.training.kinds.genome_measures import CLASS_MONITORS, ClassTally
 from helicon.training.kinds.kind import (
     Answer,
     Head,
@@ -201,7 +201,7 @@ class Residues(Kind):
                 "its labels"
             )
         table, part = measured_part(self.table(self.data, network.backbone.alphabet), self.part)
-        scores, frame = residue_scores(network, table, encoded(table, target), target)
+        scores, frame = measure_residues(network, table, encoded(table, target), target)
         return Answer(int(table.known.sum()), "residues", scores, frame, part=part)
 
 
@@ -265,7 +265,7 @@ class LabelledResidues:
     def measure(self, model: Supervised, task: ResidueTask) -> Iterator[Measured]:
         """See `Labelled.measure`; every residue of a part that counts, all at once."""
         for name, part in parts_of(self.valid, self.test):
-            yield name, *residue_scores(model, part, encoded(part, self.target), self.target)
+            yield name, *measure_residues(model, part, encoded(part, self.target), self.target)
 
     def notes(self, adapt: Adapt, probe: bool) -> list[str]:
         """See `Labelled.notes`."""
@@ -358,7 +358,7 @@ class ResidueTask:
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """The main measures on all of the validation data."""
-        return residue_scores(model, self.valid, self.truth, self.target)[0].main
+        return measure_residues(model, self.valid, self.truth, self.target)[0].main
 
 
 def encoded(table: ResidueTable, target: Target) -> Classes:
@@ -410,9 +410,9 @@ def residue_outputs(
             yield mask, place, logits(model, ids, mask, device)
 
 
-def residue_scores(
+def measure_residues(
     model: nn.Module, table: ResidueTable, truth: Classes, target: Target
-) -> tuple[Scores, pl.DataFrame]:
+) -> tuple[Measures, pl.DataFrame]:
     """Measure a token model on every residue that counts, all of them at once.
 
     Args:

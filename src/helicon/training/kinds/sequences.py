@@ -19,14 +19,14 @@ from helicon.data.sampling.batching import LabelledBatches
 from helicon.data.tables.tables import SequenceTable, read_table
 from helicon.errors import InputError
 from helicon.forward.outputs import table_outputs
-from helicon.metrics.scores import (
+from helicon.metrics.measured import (
     MONITORS,
     OTHER_MONITORS,
-    Scores,
+    Measures,
     choose_monitor,
     direction,
+    measures_of,
     predictions,
-    score,
 )
 from helicon.metrics.targets import Target, TaskName, find_target
 from helicon.models.hub import HeliconForSequenceClassification, HeliconPreTrainedModel, check_cls
@@ -201,7 +201,7 @@ class Sequences(Kind):
         batch = self.batch_size or 2 * default_batch(len(table), table.lengths)
         outputs = table_outputs(network, table, batch, both_strands=self.both_strands)
         frame = predictions(table, target, outputs, truth)
-        measured = score(target, truth, outputs)
+        measured = measures_of(target, truth, outputs)
         return Answer(len(table), "sequences", measured, frame, part=part)
 
 
@@ -364,11 +364,11 @@ class SequenceTask:
 
     def score(
         self, model: nn.Module, table: SequenceTable, truth: NDArray
-    ) -> tuple[Scores, NDArray[np.float32]]:
+    ) -> tuple[Measures, NDArray[np.float32]]:
         """Measures of, and outputs for, a table; the model is in the unit of training."""
         outputs = table_outputs(model, table, 2 * self.batch_size, both_strands=self.both_strands)
         outputs = self.target.natural(outputs)
-        return score(self.target, truth, outputs), outputs
+        return measures_of(self.target, truth, outputs), outputs
 
 
 @lru_cache(maxsize=1)

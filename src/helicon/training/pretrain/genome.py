@@ -19,7 +19,7 @@ from helicon.errors import InputError
 from helicon.files import existing_file, sha256
 from helicon.models.hub import HeliconForMaskedLM
 from helicon.training.pretrain.distilled import DistilledTask
-from helicon.training.pretrain.masked import MaskedTask, masked_scores, spread_windows
+from helicon.training.pretrain.masked import MaskedTask, measure_masked, spread_windows
 from helicon.training.pretrain.recipe import GenomeOptions, PretrainRecipe
 from helicon.training.pretrain.result import Proteins, located
 from helicon.training.yardsticks.markov import MarkovScore, markov_baselines
@@ -86,7 +86,7 @@ class GenomeCorpus:
     def _scores(
         self, network: HeliconForMaskedLM, where: tuple[WindowSampler, Windows] | None
     ) -> dict[str, float]:
-        return masked_scores(network, *where, self.options.mask_rate) if where else {}
+        return measure_masked(network, *where, self.options.mask_rate) if where else {}
 
     def baselines(self) -> list[MarkovScore]:
         """Markov models of the training part on the same windows."""

@@ -59,10 +59,10 @@ class MaskedTask:
         """Loss, accuracy and perplexity; empty without validation windows."""
         if self.validation is None:
             return {}
-        return masked_scores(model, *self.validation, self.masking.rate)
+        return measure_masked(model, *self.validation, self.masking.rate)
 
 
-def masked_scores(
+def measure_masked(
     model: nn.Module, sampler: WindowSampler, windows: Windows, rate: float
 ) -> dict[str, float]:
     """Measure how well a model predicts hidden bases.

@@ -67,10 +67,10 @@ class MaskedProteins:
         """Loss, accuracy and perplexity; empty without validation sequences."""
         if self.validation is None:
             return {}
-        return protein_scores(model, self.validation, self.masking.rate)
+        return measure_proteins(model, self.validation, self.masking.rate)
 
 
-def protein_scores(model: nn.Module, held_out: TokenBatches, rate: float) -> dict[str, float]:
+def measure_proteins(model: nn.Module, held_out: TokenBatches, rate: float) -> dict[str, float]:
     """Measure how well a model predicts hidden residues.
 
     Every target is hidden behind the mask symbol, whatever the replacement in training, and is a
@@ -94,7 +94,7 @@ def carp_loss(model: nn.Module, held_out: TokenBatches, rate: float) -> float:
     """The loss with targets as CARP draws them: what its published losses are measured with.
 
     A tenth of the targets stand there as they are and a tenth are wrong letters, so it is another
-    number than that on hidden residues. Arguments as `protein_scores`.
+    number than that on hidden residues. Arguments as `measure_proteins`.
     """
 
     def corrupted(batch: TokenBatch) -> Batch:

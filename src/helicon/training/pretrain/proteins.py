@@ -16,7 +16,7 @@ from helicon.training.pretrain.masked_proteins import (
     MaskedProteins,
     carp_loss,
     held_out_letters,
-    protein_scores,
+    measure_proteins,
     spread_rows,
 )
 from helicon.training.pretrain.recipe import PretrainRecipe, ProteinOptions
@@ -85,7 +85,7 @@ class ProteinCorpus:
             self.recipe.distillation,
             seed=self.recipe.seed,
             accumulate=accumulate,
-            score=lambda network: protein_scores(network, validation, rate) if validation else {},
+            score=lambda network: measure_proteins(network, validation, rate) if validation else {},
         )
 
     def _drawn(self, number: int, rank: int, world: int) -> tuple[Ids, NDArray[np.bool_]]:
@@ -103,7 +103,7 @@ class ProteinCorpus:
         if self.held_out is None:
             return {}
         rate = self.options.mask_rate
-        scores = protein_scores(network, self.held_out, rate)
+        scores = measure_proteins(network, self.held_out, rate)
         return scores | {"carp_loss": carp_loss(network, self.held_out, rate)}
 
     def baselines(self) -> list[MarkovScore]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from helicon.data.sampling.batching import LabelledBatches
-from helicon.metrics.scores import goodness, score
+from helicon.metrics.measured import goodness, measures_of
 from helicon.metrics.targets import Target
 from helicon.models.parts.heads import AttentionPool, SequenceHead
 from helicon.training.adaptation.losses import (
@@ -107,7 +107,7 @@ def learn_attention(
         if step % each and step != total:
             continue
         outputs = target.natural(valid.features.through(head, valid.rows))
-        metrics = score(target, valid.labels, outputs).metrics
+        metrics = measures_of(target, valid.labels, outputs).metrics
         value = goodness(metrics[settings.monitor], settings.monitor)
         if value > best:
             best, found, stale = value, _raw(head, train.features), 0

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from helicon.forward.network import Network
 from helicon.machine.progress import Progress
-from helicon.metrics.scores import (
+from helicon.metrics.measured import (
     Outputs,
+    measures_of,
     predictions,
-    score,
     write_parquet,
 )
 from helicon.models.hub import HeliconPreTrainedModel, is_untrained, load
@@ -168,7 +168,9 @@ class Probing:
         )
         measured = list(parts)[1:]
         outputs = {part: target.natural(fitted.outputs(vectors[part])) for part in measured}
-        scores = {part: score(target, parts[part].labels, outputs[part]).main for part in measured}
+        scores = {
+            part: measures_of(target, parts[part].labels, outputs[part]).main for part in measured
+        }
         truth = {part: parts[part].labels for part in measured}
         found = _Fitted(Fit(seed, fitted.strength, scores), truth, outputs)
         self._write(source, pool, found)

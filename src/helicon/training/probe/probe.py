@@ -12,7 +12,7 @@ from pathlib import Path
 
 from helicon.machine.devices import start_processes
 from helicon.machine.provenance import provenance, versions
-from helicon.metrics.scores import MONITORS, OTHER_MONITORS, choose_monitor
+from helicon.metrics.measured import MONITORS, OTHER_MONITORS, choose_monitor
 from helicon.training.kinds.sequences import Sequences
 from helicon.training.probe.compare import Probing, sources_of, weights_of
 from helicon.training.probe.data import ProbeData

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from helicon.metrics.measured import Outputs, measures_of
 from helicon.metrics.measures import Summary, summarise
-from helicon.metrics.scores import Outputs, score
 from helicon.metrics.targets import Target
 from helicon.models.parts.heads import Pooling, Problem
 
@@ -45,7 +45,7 @@ def rows_intervals(target: Target, truth: NDArray, outputs: Outputs) -> dict[str
     found: dict[str, list[float]] = {}
     for _ in range(RESAMPLES):
         rows = rng.integers(0, len(truth), len(truth))
-        for name, value in score(target, truth[rows], outputs[rows]).main.items():
+        for name, value in measures_of(target, truth[rows], outputs[rows]).main.items():
             found.setdefault(name, []).append(value)
     return {name: _quantiles(values) for name, values in found.items()}
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from helicon.alphabet import SOFT_BIT
 from helicon.data.tables.tables import SequenceTable
-from helicon.metrics.scores import MONITORS, Scores, goodness, score
+from helicon.metrics.measured import MONITORS, Measures, goodness, measures_of
 from helicon.metrics.targets import Target
 
 #: Penalties that are tried.
@@ -39,7 +39,7 @@ class OneHotRidge:
 
     alpha: float
     columns: int
-    scores: dict[str, Scores]
+    scores: dict[str, Measures]
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for the results: the measure that chose the penalty, then everything."""
@@ -77,7 +77,7 @@ def one_hot_ridge(
     for alpha, weights, bias in _fits(_columns(place, train), size, values):
         padded = np.concatenate([weights, np.zeros((1, weights.shape[1]))])
         scores = {
-            part: score(target, truth[part], _outputs(columns, padded, bias))
+            part: measures_of(target, truth[part], _outputs(columns, padded, bias))
             for part, columns in found.items()
         }
         fitted = OneHotRidge(alpha, size, scores)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from helicon.data.genome.intervals import Intervals
 from helicon.errors import InputError
-from helicon.metrics.genes import Level, score_genes, score_gff
+from helicon.metrics.genes import Level, measure_genes, score_gff
 
 NAMES = ["c0", "c1"]
 
@@ -43,7 +43,7 @@ def test_levels():
         (0, 300, 360, "-", "z"),  # the wrong strand
         (1, 13, 40, "+", "w"),  # starts elsewhere
     )  # fmt: skip
-    scores = score_genes(truth, found, everything())
+    scores = measure_genes(truth, found, everything())
     assert scores.exon == Level(5, 5, 2)
     assert scores.gene == Level(4, 4, 1)
     assert scores.stop == Level(4, 4, 3)
@@ -54,7 +54,7 @@ def test_levels():
 
 
 def test_nothing_annotated_or_predicted():
-    scores = score_genes(table(), table((0, 1, 4, "+", "a")), everything())
+    scores = measure_genes(table(), table((0, 1, 4, "+", "a")), everything())
     assert (scores.gene, scores.nucleotide) == (Level(0, 1, 0), Level(0, 3, 0))
     assert math.isnan(scores.gene.sensitivity)
     assert scores.gene.precision == 0
@@ -64,7 +64,7 @@ def test_nothing_annotated_or_predicted():
 def test_regions_count_bases_inside_and_whole_genes():
     truth = table((0, 10, 40, "+", "a"), (0, 35, 65, "+", "b"), (0, 200, 260, "-", "c"))
     within = Intervals.of(NAMES, [0, 0], [5, 100], [50, 210])
-    scores = score_genes(truth, truth, within)
+    scores = measure_genes(truth, truth, within)
     assert scores.gene == Level(1, 1, 1)
     assert scores.nucleotide == Level(50, 50, 50)
     assert scores.mcc == pytest.approx(1)
@@ -92,7 +92,7 @@ def test_nucleotides_by_brute_force(truth, found, cut):
     one, two = counts
     tables = [table(*((c, s, s + n, d, g) for c, s, n, d, g in rows)) for rows in (truth, found)]
     within = Intervals.of(NAMES, [0, 1], [0, cut], [cut, 80])
-    scores = score_genes(*tables, within)
+    scores = measure_genes(*tables, within)
     assert scores.nucleotide == Level(int(one.sum()), int(two.sum()), int((one & two).sum()))
     allowed = np.zeros((2, 2, 80), dtype=bool)
     allowed[:, 0, :cut] = allowed[:, 1, cut:] = True

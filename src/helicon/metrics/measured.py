@@ -60,7 +60,7 @@ def goodness(value: float, monitor: str) -> float:
 
 
 @dataclass(frozen=True)
-class Scores:
+class Measures:
     """What was measured on one part of the data.
 
     Attributes:
@@ -88,7 +88,7 @@ class Scores:
         return found
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Scores:
+    def of(cls, values: Mapping[str, Any]) -> Measures:
         """From what `as_dict` gave, read back from a JSON file, in which NaN is null."""
         numbers = {k: v for k, v in values.items() if k not in ("confusion", "skipped")}
         metrics = {k: math.nan if v is None else v for k, v in numbers.items()}
@@ -97,7 +97,7 @@ class Scores:
         return cls(metrics, confusion, list(values.get("skipped", [])))
 
 
-def score(target: Target, truth: NDArray, outputs: Outputs) -> Scores:
+def measures_of(target: Target, truth: NDArray, outputs: Outputs) -> Measures:
     """Measure the outputs for all rows at once.
 
     Args:
@@ -108,14 +108,14 @@ def score(target: Target, truth: NDArray, outputs: Outputs) -> Scores:
     loss = _loss(target, truth, outputs)
     if target.problem == "multi_label":
         found = metrics.multi_label_metrics(truth, outputs, target.names)
-        return Scores({"loss": loss, **found.metrics}, skipped=found.skipped)
+        return Measures({"loss": loss, **found.metrics}, skipped=found.skipped)
     if target.problem == "regression":
-        return Scores({"loss": loss, **metrics.regression_metrics(truth, outputs, target.names)})
+        return Measures({"loss": loss, **metrics.regression_metrics(truth, outputs, target.names)})
     matrix = metrics.confusion_matrix(truth, outputs.argmax(axis=1), len(target.names))
     found_metrics = {"loss": loss, **metrics.classification_metrics(matrix, target.names)}
     if len(target.names) == 2:
         found_metrics |= metrics.binary_metrics(truth, outputs[:, 1] - outputs[:, 0])
-    return Scores(found_metrics, confusion=matrix)
+    return Measures(found_metrics, confusion=matrix)
 
 
 def _loss(target: Target, truth: NDArray, outputs: Outputs) -> float:

@@ -14,7 +14,7 @@ from torch import nn
 from helicon.data.genome.intervals import Intervals
 from helicon.forward.outputs import Outputs, position_outputs, training_tiling
 from helicon.metrics import measures as metrics
-from helicon.metrics.scores import Scores, probabilities
+from helicon.metrics.measured import Measures, probabilities
 from helicon.metrics.targets import Target
 from helicon.models.parts.heads import IGNORE
 from helicon.training.kinds.labelled_genome import LabelledGenome
@@ -32,7 +32,7 @@ _RUNS = {
 }
 
 
-def genome_scores(
+def measure_genome(
     model: nn.Module,
     data: LabelledGenome,
     intervals: Intervals,
@@ -40,7 +40,7 @@ def genome_scores(
     *,
     both_strands: bool = False,
     watch: Callable[[int, int, Outputs, NDArray], None] | None = None,
-) -> Scores:
+) -> Measures:
     """Measure a token model on every labelled position of some intervals, each once.
 
     Args:
@@ -86,12 +86,12 @@ class ClassTally:
         self.loss += float((np.logaddexp.reduce(found, axis=1) - chosen).sum())
         self.matrix += metrics.confusion_matrix(truth, found.argmax(axis=1), len(self.matrix))
 
-    def scores(self) -> Scores:
+    def scores(self) -> Measures:
         """Measures of everything added, all positions alike."""
         total = int(self.matrix.sum())
         loss = self.loss / total if total else math.nan
         found = metrics.classification_metrics(self.matrix, self.target.names)
-        return Scores({"loss": loss, **found}, confusion=self.matrix)
+        return Measures({"loss": loss, **found}, confusion=self.matrix)
 
 
 class _Values:
@@ -105,9 +105,9 @@ class _Values:
         known = ~np.isnan(labels)
         self.sums.add(labels[known], outputs[..., 0][known])
 
-    def scores(self) -> Scores:
+    def scores(self) -> Measures:
         found = self.sums.metrics()
-        return Scores({"loss": (found["rmse"] / self.target.scale[0]) ** 2, **found})
+        return Measures({"loss": (found["rmse"] / self.target.scale[0]) ** 2, **found})
 
 
 @dataclass
