@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import dataclass
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -71,12 +73,12 @@ def card_text(model: HeliconPreTrainedModel, card: ModelCard) -> str:
     """The card as Markdown with a YAML front matter."""
     sections = [
         f"---\n{_front_matter(model, card)}\n---",
-        f"# {card.name}",
-        card.summary,
+        f"# {plain(card.name)}",
+        plain(card.summary),
         _facts(model, card),
         _use(model),
         _metrics(card),
-        f"## Recipe\n\n```toml\n{card.recipe.strip()}\n```" if card.recipe else "",
+        f"## Recipe\n\n{_fenced(card.recipe)}" if card.recipe else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -113,19 +115,19 @@ def _facts(model: HeliconPreTrainedModel, card: ModelCard) -> str:
         "Receptive field": "the whole sequence" if field is None else f"{field:,} positions",
         "Alphabet": f"{model.config.alphabet} ({model.backbone.alphabet.letters})",
         "Outputs": _outputs(model),
-        "Trained from": card.base_model,
-        "Training data": "; ".join(card.data),
+        "Trained from": plain(card.base_model),
+        "Training data": plain("; ".join(card.data)),
         "Training steps": "" if card.steps is None else f"{card.steps:,}",
-        "Licence": card.licence,
+        "Licence": plain(card.licence),
     }
-    lines = [f"| {name} | {_cell(value)} |" for name, value in rows.items() if value]
+    lines = [f"| {name} | {value} |" for name, value in rows.items() if value]
     return "\n".join(["| | |", "| --- | --- |", *lines])
 
 
 def _outputs(model: HeliconPreTrainedModel) -> str:
     if not hasattr(model, "classifier"):
         return ""
-    labels = model.config.labels
+    labels = [plain(label) for label in model.config.labels]
     return ", ".join([*labels[:20], *([f"... ({len(labels)} in all)"] if len(labels) > 20 else [])])
 
 
@@ -154,13 +156,22 @@ def _metrics(card: ModelCard) -> str:
     if not card.metrics:
         return ""
     rows = [
-        f"| {_cell(m.name)} | {m.value:.4g} | {_cell(m.data)} | {_cell(m.split)} |"
+        f"| {plain(m.name)} | {m.value:.4g} | {plain(m.data)} | {plain(m.split)} |"
         for m in card.metrics
     ]
     header = ["## Metrics", "", "| Metric | Value | Data | Split |", "| --- | --- | --- | --- |"]
     return "\n".join([*header, *rows])
 
 
-def _cell(text: str) -> str:
-    """Text that cannot break a table's row."""
-    return " ".join(text.replace("|", "\\|").split())
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is: one line, without markup, tags or a table's bars."""
+    signs = r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])"  # an underscore inside of a word is none
+    escaped = re.sub(signs, r"\\\g<0>", " ".join(text.split()))
+    return html.escape(escaped, quote=False)
+
+
+def _fenced(recipe: str) -> str:
+    """A block of TOML, in a fence that nothing in it ends."""
+    longest = max(map(len, re.findall("`+", recipe)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}toml\n{recipe.strip()}\n{fence}"
