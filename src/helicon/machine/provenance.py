@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -97,8 +96,8 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def peak_memory_mb() -> float:
-    """Largest resident memory of this process so far, in MiB.
+def peak_memory_mb() -> float | None:
+    """Largest resident memory of this process so far, in MiB; `None` where nobody tells (Windows).
 
     Linux's `ru_maxrss` begins with the peak of the program that started this one.
     """
@@ -107,5 +106,9 @@ def peak_memory_mb() -> float:
         lines = status.read_text(encoding="ascii", errors="replace").splitlines()
         if peaks := [line.split()[1] for line in lines if line.startswith("VmHWM")]:
             return int(peaks[0]) / 2**10
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

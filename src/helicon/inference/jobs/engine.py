@@ -42,7 +42,7 @@ class Done:
         letters: that this start worked on.
         seconds: that this start took.
         device: on which.
-        peak_memory_mb: largest resident memory of the first process.
+        peak_memory_mb: largest resident memory of the first process; `None` on Windows.
     """
 
     out: Path
@@ -51,15 +51,17 @@ class Done:
     letters: int
     seconds: float
     device: str
-    peak_memory_mb: float
+    peak_memory_mb: float | None
 
     @property
     def summary(self) -> str:
         """One line for a person."""
         again = f", {self.resumed} of them found finished" if self.resumed else ""
+        peak = self.peak_memory_mb
+        memory = "" if peak is None else f"; peak memory {peak:,.0f} MiB"
         return (
             f"{self.out}: {self.letters:,} letters in {self.seconds:.1f} s on {self.device} "
-            f"({self.shards} shards{again}; peak memory {self.peak_memory_mb:,.0f} MiB)"
+            f"({self.shards} shards{again}{memory})"
         )
 
 
