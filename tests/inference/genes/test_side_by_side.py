@@ -135,15 +135,24 @@ def test_names_of_circles(tmp_path):
 
 
 def test_what_is_written_is_read_whatever_the_names(tmp_path):
-    genome = genome_of(tmp_path / "g.fa", ["ACGT" * 30] * 6)
-    names = ["NODE_1,len=6000;x", "track", "#1", "100%25", "caf\xe9", ">y"]
+    genome = genome_of(tmp_path / "g.fa", ["ACGT" * 30] * 8)
+    names = [
+        "NODE_1,len=6000;x",
+        "track",
+        "#1",
+        "100%25",
+        "caf\xe9",
+        ">y",
+        "<script>x</script>",
+        "a|b`c`",
+    ]
     genome.names[:] = names
-    grammar, rows = genes(GENES), np.arange(6)
+    grammar, rows = genes(GENES), np.arange(8)
     found = Segments(rows, rows * 0, rows * 0 + 99, rows * 0, rows, rows * 0, rows * 0 + 0.5,
                      rows < 0, rows < 0)  # fmt: skip
     for form in ("gff3", "bed"):
         path = tmp_path / f"a.{form}"
-        with segment_writer(path, form, grammar, genome, circular=set(range(6))) as writer:
+        with segment_writer(path, form, grammar, genome, circular=set(range(8))) as writer:
             writer.write(found)
     assert read_gff(tmp_path / "a.gff3", genome, "CDS").rows["chrom"].to_list() == rows.tolist()
     bed = read_bed(tmp_path / "a.bed", genome, split_column=None)
