@@ -34,15 +34,24 @@ def decode(found, grammar, genome, chrom, start):
 
 
 def check_legal(found, genome, chrom=0):
-    """Every gene is whole codons from a start to the only stop, as far as it is not cut."""
+    """Every gene is whole codons from a start to the only stop, as far as it is not cut.
+
+    Of a gene that is cut within its first or last codon, the rest is read beyond the stretch.
+    """
     for i in range(len(found)):
         strand = "+-"[found.kind[i]]
-        text = text_of(genome, chrom, int(found.start[i]), int(found.end[i]), strand)
+        start, end = int(found.start[i]), int(found.end[i])
+        text = text_of(genome, chrom, start, end, strand)
+        ends = (
+            text_of(genome, chrom, start, start + 3, strand),
+            text_of(genome, chrom, end - 3, end, strand),
+        )
+        first, last = ends[:: 1 if strand == "+" else -1]
         head, tail = (found.cut_left[i], found.cut_right[i])[:: 1 if strand == "+" else -1]
         text = text[int(found.phase[i]) :]
         codons = [text[at : at + 3] for at in range(0, len(text) - len(text) % 3, 3)]
-        assert head or (found.phase[i] == 0 and codons[0] in STARTS)
-        assert tail or (len(text) % 3 == 0 and codons[-1] in STOPS)
+        assert head or (found.phase[i] == 0 and first in STARTS)
+        assert tail or (len(text) % 3 == 0 and last in STOPS)
         assert not set(codons[:-1]) & set(STOPS)
         assert not (tail and codons and len(text) % 3 == 0 and codons[-1] in STOPS)
 
