@@ -331,13 +331,21 @@ def test_bedgraph_and_bigwig_give_the_same_values(tmp_path_factory, genome, runs
         assert np.isnan(annotation.windows([2], [0], 20)).all()
 
 
+def test_nan_is_no_value_in_a_bedgraph_as_in_a_bigwig(tmp_path, genome):
+    rows = "chr1\t0\t2\tnan\nchr1\t2\t4\t3\nchr1\t4\t5\tNaN\n"
+    read = read_annotation(save(tmp_path, rows, "a.bedgraph"), genome)
+    got = read.windows([genome.index("chr1")], [0], 6)[0]
+    np.testing.assert_array_equal(got, [np.nan, np.nan, 3, 3, np.nan, np.nan])
+
+
 def test_bedgraph_faults(tmp_path, genome):
     def said(text):
         return message(save(tmp_path, text, "a.bedgraph"), genome)
 
     assert said("chr1\t0\t5\t1\nchr1\t4\t6\t2\n").startswith(", line 2: gives a value to bases")
     assert said("chr1\t0\t5\thigh\n").startswith(", line 1: the value 'high' is no finite number")
-    assert said("chr1\t0\t5\tnan\n").startswith(", line 1: the value 'nan'")
+    assert said("chr1\t0\t5\tinf\n").startswith(", line 1: the value 'inf'")
+    assert said("chr1\t0\t5\tnan\n").startswith(": holds no values")
     assert said("chr1\t5\t5\t1\n").startswith(", line 1: the start 5 is not before the end 5")
     assert said("chr1\t0\t5\n").startswith(", line 1: fewer than 4 columns")
     assert said("# nothing\n").startswith(": holds no values")

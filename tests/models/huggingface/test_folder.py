@@ -385,3 +385,10 @@ def test_an_adapter_alone_is_merged_first(model: HeliconForMaskedLM, tmp_path: P
     whole.save_pretrained(tmp_path / "whole")
     again = load(tmp_path / "whole")
     torch.testing.assert_close(again(IDS, MASK).logits, wanted, atol=1e-6, rtol=0)
+
+
+def test_a_hidden_folder_of_somebody_is_never_replaced(tmp_path):
+    (tmp_path / "lm" / ".git").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"holds other files \(\.git\)"):
+        save(HeliconForMaskedLM(HeliconConfig.of(ConvNovaConfig(d_model=8))), tmp_path / "lm")
+    assert (tmp_path / "lm" / ".git").is_dir()

@@ -110,3 +110,13 @@ def test_a_genome_with_other_classes(tmp_path, source):
         evaluate(run, fasta, labels=bed, **CPU)
     with pytest.raises(InputError, match="give a genome and its labels"):
         evaluate(run, fasta, **CPU)
+
+
+def test_predictions_never_replace_what_is_measured(tmp_path):
+    model = str(model_folder(tmp_path / "lm"))
+    table = write_csv(tmp_path / "t.csv", motif_rows(30))
+    tuned = finetune(model, table, out=tmp_path / "run", steps=1, accelerator="cpu")
+    before = table.read_bytes()
+    with pytest.raises(InputError, match=r"t.csv, which is read; choose another output"):
+        evaluate(str(tuned.run), table, predictions=table, part="all")
+    assert table.read_bytes() == before

@@ -87,6 +87,8 @@ def paint(
 def read_bedgraph(path: str | Path, genome: Genome) -> Runs:
     """Read a plain, gzip or bgzip bedGraph file; bases without a value are NaN.
 
+    As in a bigWig file, NaN is no value and infinity is refused.
+
     Raises:
         InputError: as `helicon.data.genome.rows.read_rows` and `place`; a value is no finite
             number; two rows give a value to one base.
@@ -94,7 +96,9 @@ def read_bedgraph(path: str | Path, genome: Genome) -> Runs:
     frames = []
     for frame in read_rows(path, "bedGraph file", ("chrom", "start", "end", "value", "rest")):
         value = frame["value"].cast(pl.Float32, strict=False)
-        refuse(path, frame, ~value.is_finite(), "the value {value!r} is no finite number")
+        wrong = value.is_null() | value.is_infinite()
+        refuse(path, frame, wrong, "the value {value!r} is no finite number")
+        frame, value = frame.filter(value.is_not_nan()), value.drop_nans()
         frame = place(path, frame, genome, base=0)
         frames.append(frame.select("line", "chrom", "start", "end", value))
     rows = pl.concat(frames).sort("chrom", "start", maintain_order=True)

@@ -50,6 +50,8 @@ LARGEST = 2**24
 MODULES = 8
 #: Every file that `save` writes.
 FILES = frozenset({CONFIG, WEIGHTS, CARD, "tokenizer.json", "tokenizer_config.json"})
+#: What a system puts into folders that people look at.
+_UNHEEDED = {".DS_Store"}
 
 CLASSES: dict[str, type[HeliconPreTrainedModel]] = {
     cls.__name__: cls
@@ -81,10 +83,9 @@ def save(model: HeliconPreTrainedModel, folder: str | Path, card: ModelCard | No
         WorkError: the disk is full.
     """
     folder = Path(folder)
-    if folder.is_dir():
-        others = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
-        if others := [name for name in others if name not in FILES]:
-            raise InputError(f"{folder}: holds other files ({others[0]}); choose a new folder")
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if others := sorted(there - {*FILES, *_UNHEEDED}):
+        raise InputError(f"{folder}: holds other files ({others[0]}); choose a new folder")
     with write_aside(folder) as aside:
         aside.mkdir()
         _write_weights(model, aside)

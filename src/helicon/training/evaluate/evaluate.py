@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 
 from helicon.errors import InputError, WorkError
+from helicon.files import check_output
 from helicon.machine.devices import start_processes
 from helicon.machine.precision import Precision, check_precision
 from helicon.machine.provenance import provenance
@@ -140,6 +141,9 @@ def evaluate(
     measured = (
         data if isinstance(data, Measurable) else _measurable(model, Path(data), asked, opened)
     )
+    predictions: Path | None = getattr(measured, "predictions", None)
+    if predictions is not None:
+        check_output(predictions, measured.files.values())
     precision, accelerator = measuring.precision, measuring.accelerator
     check_precision(precision)
     fabric = start_processes(
@@ -149,7 +153,6 @@ def evaluate(
     with torch.autocast(fabric.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         answer = measured.evaluate(opened, asked, model)
     _check_measured(model, answer.scores)
-    predictions: Path | None = getattr(measured, "predictions", None)
     if predictions is not None:
         assert answer.frame is not None
         write_parquet(answer.frame, predictions)
