@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
 from typing import Annotated, Any, get_args, get_type_hints
 
 from cyclopts import Group, Parameter, Token
+
+from helicon.training.run.recipe import Option as Setting
 
 
 def command(verb: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,11 +37,24 @@ def command(verb: Callable[..., Any]) -> Callable[..., Any]:
             said["group"] = headings[options[name].group.title]
         if hints[name] is int or int in get_args(hints[name]):
             said["converter"] = whole_number
+        if dict[str, Setting] in get_args(hints[name]):
+            hints[name] = dict[str, Annotated[Setting, Parameter(converter=setting)]] | None
         hint = Annotated[hints[name], Parameter(**said)] if said else hints[name]
         parameters.append(parameter.replace(annotation=hint))
     called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {p.name: p.annotation for p in parameters}
     return called
+
+
+def setting(kind: Any, tokens: Sequence[Token]) -> Setting:
+    """A setting of a network as it is written: a number, `true` or `false`, else a word."""
+    text = tokens[0].value
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for number in (int, float):
+        with suppress(ValueError):
+            return number(text)
+    return text
 
 
 def whole_number(kind: Any, tokens: Sequence[Token]) -> int:

@@ -66,15 +66,17 @@ class Distillation:
         views: letters of the student's augmentations, `+`, and of the teacher's; see
             `augment.parse_views`. The student's hold M.
         mask_rate: share of the letters that M hides.
-        cls_tokens: K, blank tokens behind a sequence.
+        cls_tokens: blank tokens behind a sequence (K), which both networks are compared at.
         cls_softmax: what the distributions at the blank tokens are over: `tokens`, one for each
             channel, as the paper says; `channels`, one for each token; or `letters`, one for each
             token from the scores that the head gives it, as in the published code.
-        alpha: share of the masked-letter loss; the rest is that of the blank tokens.
-        student_temperature: tau_s.
-        teacher_temperature: tau_t.
-        teacher_momentum: lambda at the first step.
-        center_momentum: the same for the centre, at all steps.
+        alpha: share of the loss of hidden letters in the whole; the rest is that of the blank
+            tokens.
+        student_temperature: of the student's distributions (tau_s).
+        teacher_temperature: of the teacher's (tau_t).
+        teacher_momentum: share that the teacher keeps of its weights in the first step (lambda); it
+            rises to 1. A run of a few hundred steps needs less.
+        center_momentum: share that the centre keeps in a step.
     """
 
     views: str = "MDIT+NR"

@@ -111,28 +111,30 @@ def test_the_seed_determines_everything(fasta, tmp_path):
 
 
 def test_chromosomes_can_be_held_out(fasta, tmp_path):
-    result = run(fasta, tmp_path / "a", valid_chromosomes=["chr2"], test_chromosomes=["chr3"])
+    options = {"split_block": None, "valid_chromosomes": ["chr2"]}
+    result = run(fasta, tmp_path / "a", **options, test_chromosomes=["chr3"])
     assert result.split == {"train": 6300, "validation": 3500, "test": 3000}
-    result = run(fasta, tmp_path / "b", valid_chromosomes=["chr2"])
+    result = run(fasta, tmp_path / "b", **options)
     assert result.split["test"] == 0 and result.test == {}
     assert result.baselines[0].letters > 0  # scored on validation windows
     with pytest.raises(InputError, match="chr9"):
-        run(fasta, tmp_path / "c", valid_chromosomes=["chr9"])
+        run(fasta, tmp_path / "c", **options | {"valid_chromosomes": ["chr9"]})
 
 
 def test_intervals_name_their_split(fasta, tmp_path):
     bed = tmp_path / "split.bed"
     bed.write_text("chr1\t0\t6000\ttrain\nchr2\t0\t3000\tvalid\nchr3\t0\t2000\ttest\n")
-    result = run(fasta, tmp_path / "a", intervals=bed, offsets="head")
+    options = {"split_block": None, "intervals": bed}
+    result = run(fasta, tmp_path / "a", **options, offsets="head")
     assert result.split == {"train": 6000, "validation": 3000, "test": 2000}
     bed.write_text("chr1\t0\t6000\ttrain\n")
-    result = run(fasta, tmp_path / "b", intervals=bed)
+    result = run(fasta, tmp_path / "b", **options)
     assert result.validation == result.test == {} and result.best_step == 6
     bed.write_text("chr1\t0\t6000\tgene7\n")
     with pytest.raises(InputError, match=r"split\.bed: no interval says `train`"):
-        run(fasta, tmp_path / "c", intervals=bed)
+        run(fasta, tmp_path / "c", **options)
     with pytest.raises(InputError, match=r"none\.bed: no such BED file"):
-        run(fasta, tmp_path / "d", intervals=tmp_path / "none.bed")
+        run(fasta, tmp_path / "d", **options | {"intervals": tmp_path / "none.bed"})
 
 
 def test_epochs_are_passes_over_the_training_part(fasta, tmp_path):
@@ -215,7 +217,7 @@ def test_windows_at_edges_are_masked_out(fasta, tmp_path):
     """Windows longer than the intervals are padded; padding is no target and no context."""
     bed = tmp_path / "split.bed"
     bed.write_text("chr1\t0\t40\ttrain\nchr2\t0\t50\tvalid\n")
-    result = run(fasta, tmp_path / "run", intervals=bed)
+    result = run(fasta, tmp_path / "run", intervals=bed, split_block=None)
     assert math.isfinite(result.validation["loss"])
 
 

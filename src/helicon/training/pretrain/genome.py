@@ -20,7 +20,7 @@ from helicon.files import existing_file, sha256
 from helicon.models.hub import HeliconForMaskedLM
 from helicon.training.pretrain.distilled import DistilledTask
 from helicon.training.pretrain.masked import MaskedTask, measure_masked, spread_windows
-from helicon.training.pretrain.recipe import GenomeOptions, PretrainRecipe
+from helicon.training.pretrain.recipe import GenomeData, Plan
 from helicon.training.pretrain.result import Proteins, located
 from helicon.training.yardsticks.markov import MarkovScore, markov_baselines
 
@@ -34,11 +34,11 @@ class GenomeCorpus:
     unit = "bases"
     about = "DNA"
 
-    def __init__(self, recipe: PretrainRecipe):
-        self.recipe = recipe
+    def __init__(self, plan: Plan, options: GenomeData):
+        self.plan = plan
         self.proteins: Proteins | None = None
-        self.options = GenomeOptions.of(recipe)
-        self.genome = Genome.open(located(recipe.data))
+        self.options = options
+        self.genome = Genome.open(located(options.data))
         self.path = self.genome.path
         self.intervals = self._split()
         self.split = {name: int(part.lengths.sum()) for name, part in self.intervals.items()}
@@ -57,14 +57,14 @@ class GenomeCorpus:
     @property
     def task(self) -> MaskedTask | DistilledTask:
         """What to train."""
-        accumulate, validation = self.recipe.accumulate, self.validation
-        if self.recipe.distillation is None:
-            masking = self.recipe.masking
+        accumulate, validation = self.plan.training.accumulate, self.validation
+        if self.plan.distillation is None:
+            masking = self.plan.masking
             return MaskedTask(self.train, masking, accumulate=accumulate, validation=validation)
         return DistilledTask(
             self._drawn,
-            self.recipe.distillation,
-            seed=self.recipe.seed,
+            self.plan.distillation,
+            seed=self.plan.training.seed,
             accumulate=accumulate,
             score=lambda network: self._scores(network, validation),
         )
@@ -86,7 +86,7 @@ class GenomeCorpus:
     def _scores(
         self, network: HeliconForMaskedLM, where: tuple[WindowSampler, Windows] | None
     ) -> dict[str, float]:
-        return measure_masked(network, *where, self.options.mask_rate) if where else {}
+        return measure_masked(network, *where, self.plan.mask_rate) if where else {}
 
     def baselines(self) -> list[MarkovScore]:
         """Markov models of the training part on the same windows."""
@@ -114,11 +114,11 @@ class GenomeCorpus:
             self.intervals[part],
             options.length,
             batch_size=options.batch_size,
-            seed=self.recipe.seed,
+            seed=self.plan.training.seed,
             reverse_complement=options.reverse_complement,
             offsets=options.offsets,
             max_unknown=options.max_unknown,
-            world=self.recipe.devices * self.recipe.nodes,
+            world=self.plan.world,
         )
 
     def _windows(self, part: str, most: int) -> tuple[WindowSampler, Windows] | None:

@@ -19,7 +19,7 @@ from helicon.training.pretrain.masked_proteins import (
     measure_proteins,
     spread_rows,
 )
-from helicon.training.pretrain.recipe import PretrainRecipe, ProteinOptions
+from helicon.training.pretrain.recipe import Plan, ProteinData
 from helicon.training.pretrain.result import Proteins, located
 from helicon.training.yardsticks.markov import MarkovScore, protein_baselines
 
@@ -33,11 +33,11 @@ class ProteinCorpus:
     unit = "residues"
     about = "proteins"
 
-    def __init__(self, recipe: PretrainRecipe, alphabet: Alphabet):
-        self.recipe = recipe
-        self.options = options = ProteinOptions.of(recipe)
+    def __init__(self, plan: Plan, options: ProteinData, alphabet: Alphabet):
+        self.plan = plan
+        self.options = options
         self.store = SequenceStore.open(
-            located(recipe.data),
+            located(options.data),
             alphabet=alphabet,
             sequence=options.sequence,
             unique=options.clusters is not None,
@@ -75,15 +75,15 @@ class ProteinCorpus:
     @property
     def task(self) -> MaskedProteins | DistilledTask:
         """What to train."""
-        accumulate, validation = self.recipe.accumulate, self.validation
-        if self.recipe.distillation is None:
-            masking = self.recipe.masking
+        accumulate, validation = self.plan.training.accumulate, self.validation
+        if self.plan.distillation is None:
+            masking = self.plan.masking
             return MaskedProteins(self.train, masking, accumulate=accumulate, validation=validation)
-        rate = self.options.mask_rate
+        rate = self.plan.mask_rate
         return DistilledTask(
             self._drawn,
-            self.recipe.distillation,
-            seed=self.recipe.seed,
+            self.plan.distillation,
+            seed=self.plan.training.seed,
             accumulate=accumulate,
             score=lambda network: measure_proteins(network, validation, rate) if validation else {},
         )
@@ -96,13 +96,13 @@ class ProteinCorpus:
     @property
     def batches_per_epoch(self) -> float:
         """Batches of one process in a pass over the training part."""
-        return len(self.train.plan) / (self.recipe.devices * self.recipe.nodes)
+        return len(self.train.plan) / self.plan.world
 
     def test(self, network: HeliconForMaskedLM) -> dict[str, float]:
         """Measure on the test part; empty where there is none."""
         if self.held_out is None:
             return {}
-        rate = self.options.mask_rate
+        rate = self.plan.mask_rate
         scores = measure_proteins(network, self.held_out, rate)
         return scores | {"carp_loss": carp_loss(network, self.held_out, rate)}
 
@@ -124,6 +124,6 @@ class ProteinCorpus:
             rows,
             max_tokens=options.max_tokens,
             max_sequences=options.max_sequences,
-            seed=self.recipe.seed,
+            seed=self.plan.training.seed,
             crop=crop,
         )

@@ -14,6 +14,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from types import NoneType
 from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
 from helicon.errors import InputError
@@ -92,6 +93,7 @@ def verb(
         own = inspect.signature(core).parameters
         hints = get_type_hints(core)
         groups = {n: h for n, h in hints.items() if n in own and _is_group(h)}
+        plain = {n: h for n, h in hints.items() if n in own and not _has_group(h)}
 
         @functools.wraps(core)
         def called(*given: Any, **named: Any) -> Result:
@@ -99,7 +101,8 @@ def verb(
             values = {n: named.pop(n) for n in list(named) if n in options and n not in own}
             _check_known(core.__name__, named, {*own, *options})
             values = {n: _value(n, v, options[n]) for n, v in values.items()}
-            values = {n: v for n, v in values.items() if not _is_absent(v, options[n].field)}
+            values = {n: v for n, v in values.items() if not _is_absent(v, options[n])}
+            named |= {n: checked(plain[n], v, n) for n, v in named.items() if n in plain}
             for name, group in groups.items():
                 mine = {f.name: values[f.name] for f in fields(group) if f.name in values}
                 named[name] = replace(named.get(name) or group(), **mine)
@@ -152,6 +155,14 @@ def _is_group(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Options)
 
 
+def _has_group(hint: Any) -> bool:
+    return any(_is_group(kind) for kind in (hint, *get_args(hint)))
+
+
+def _takes_none(hint: Any) -> bool:
+    return NoneType in get_args(hint)
+
+
 def _listed(verb: str, groups: Iterable[type[Options]]) -> dict[str, Option]:
     found: dict[str, Option] = {}
     for group in groups:
@@ -192,8 +203,9 @@ def _value(name: str, value: Any, option: Option) -> Any:
     return value if value is None else checked(option.hint, value, name)
 
 
-def _is_absent(value: Any, of: Field[Any]) -> bool:
-    return value is None and of.default is None
+def _is_absent(value: Any, option: Option) -> bool:
+    """Whether nothing was given: `None` where that is the default, or no value of the option."""
+    return value is None and (option.field.default is None or not _takes_none(option.hint))
 
 
 def _describe(

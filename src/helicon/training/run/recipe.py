@@ -1,4 +1,4 @@
-"""Recipes: the options of a verb as a frozen dataclass, read from and written as TOML.
+"""Recipes: the options of a verb, checked, and written as TOML.
 
 A recipe file has one table, named as the verb, with the verb's options as keys:
 
@@ -8,48 +8,24 @@ A recipe file has one table, named as the verb, with the verb's options as keys:
     data = "genome.fa.gz"
     steps = 2000
 
-The `recipe.toml` of a run folder is read likewise, to do the same run again.
+The command line reads it (`--config`), and the `recipe.toml` of a run folder likewise, to do the
+same run again.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import tomllib
 import types
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
-from typing import (
-    Any,
-    ClassVar,
-    Literal,
-    Protocol,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Any, Literal, Union, get_args, get_origin
 
 import tomli_w
 
 from helicon.archives import through
 from helicon.errors import InputError
-from helicon.files import existing_file, sha256
-
-#: What may stand beside the verb's table in a recipe file.
-_BESIDE = {"description"}
-
-
-class Recipe(Protocol):
-    """A frozen dataclass of a verb's options."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-    verb: ClassVar[str]
-
-
-Kind = TypeVar("Kind", bound=Recipe)
+from helicon.files import sha256
 
 
 def picked(options: type, arguments: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
@@ -90,71 +66,10 @@ def check_run_length(steps: int | None, epochs: float | None, minutes: float | N
         raise InputError(f"epochs: must be more than 0, not {epochs}")
 
 
-def read_recipe(path: str | Path, kind: type[Kind]) -> Kind:
-    """Read a recipe file, or a run folder's `recipe.toml`.
-
-    Args:
-        path: the file.
-        kind: the dataclass of the verb.
-
-    Raises:
-        InputError: the file is missing or no TOML, has no table of the verb, an unknown key, a key
-            that must be there but is not, or a value of the wrong type; names the file and key.
-    """
-    path = existing_file(path, "recipe")
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is no TOML ({error}); correct it") from error
-    if content.get("verb") == kind.verb and isinstance(content.get("recipe"), dict):
-        return from_values(kind, content["recipe"], str(path))
-    if not isinstance(content.get(kind.verb), dict):
-        raise InputError(f"{path}: has no table [{kind.verb}]; the options belong under it")
-    if unknown := sorted(content.keys() - _BESIDE - {kind.verb}):
-        raise InputError(f"{path}: unknown key {unknown[0]!r}; move it under [{kind.verb}]")
-    return from_values(kind, content[kind.verb], str(path))
-
-
-def from_values(kind: type[Kind], values: Mapping[str, Any], where: str) -> Kind:
-    """Make a recipe of parsed values; dashes in keys read as underscores.
-
-    Args:
-        kind: the dataclass of the verb.
-        values: options by name.
-        where: the file, for messages.
-
-    Raises:
-        InputError: see `read_recipe`.
-    """
-    hints = get_type_hints(kind)
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    found = {}
-    for key, value in values.items():
-        name = key.replace("-", "_")
-        if name not in fields:
-            near = difflib.get_close_matches(name, fields, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(fields)}"
-            raise InputError(f"{where}: unknown key {key!r}; {hint}")
-        found[name] = checked(hints[name], value, f"{where}: {key}")
-    for name, field in fields.items():
-        if name not in found and field.default is dataclasses.MISSING:
-            raise InputError(f"{where}: {name} is missing; give it")
-    try:
-        return kind(**found)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
-
-
-def values_of(recipe: Recipe) -> dict[str, Any]:
-    """The options of a recipe by name, without those that are `None`."""
-    pairs = ((f.name, getattr(recipe, f.name)) for f in dataclasses.fields(recipe))
-    return {name: value for name, value in pairs if value is not None}
-
-
-def to_toml(recipe: Recipe) -> str:
-    """Write a recipe as the text of a recipe file."""
-    plain = {k: str(v) if isinstance(v, Path) else v for k, v in values_of(recipe).items()}
-    return tomli_w.dumps({recipe.verb: plain})
+def to_toml(verb: str, values: Mapping[str, Any]) -> str:
+    """Write the options of a verb as the text of a recipe file."""
+    plain = {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+    return tomli_w.dumps({verb: plain})
 
 
 def checked(hint: Any, value: Any, where: str) -> Any:
