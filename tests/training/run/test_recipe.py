@@ -59,7 +59,7 @@ def test_every_pretraining_recipe_in_the_repository_can_be_read(plans, tmp_path)
 
 
 def test_a_recipe_survives_a_round_trip(plans, tmp_path):
-    backbone = {"d_model": 8, "gate": "none"}
+    backbone = {"d_model": 8, "gate": "none", "dropout": 0.2}
     pretrain("genome.fa", out=tmp_path / "run", backbone=backbone, steps=5, lr=2)
     path = written(tmp_path, to_toml("pretrain", plans[0].values))
     assert read(path, "--out", str(tmp_path / "run")) == 0
