@@ -87,6 +87,7 @@ def test_pretraining_reads_the_rows_that_the_table_sets_aside(job, monkeypatch):
     split = pretrain_proteins.split_clusters
     monkeypatch.setattr(pretrain_proteins, "split_clusters", watch)
     monkeypatch.setenv("HELICON_CACHE", str(job.out.parent / "cache"))
+    monkeypatch.chdir(job.out.parent)  # commands name files as they stand beside the job
     words = shlex.split(job.results.commands[0])[1:]
     words[words.index("--out") + 1] = str(job.out.parent / "again")
     command, bound, _ = application(words).parse_args(words)

@@ -98,6 +98,7 @@ def verb(
         @functools.wraps(core)
         def called(*given: Any, **named: Any) -> Result:
             options = _listed(core.__name__, (*of_data(), *groups.values()))
+            named = dict(zip(own, given, strict=False)) | named
             values = {n: named.pop(n) for n in list(named) if n in options and n not in own}
             _check_known(core.__name__, named, {*own, *options})
             values = {n: _value(n, v, options[n]) for n, v in values.items()}
@@ -110,7 +111,7 @@ def verb(
             data = {n: v for n, v in values.items() if n not in of_groups}
             if "asked" in own:
                 named["asked"] = Asked(data, frozenset(values))
-            return core(*given, **named)
+            return core(**named)
 
         _describe(called, core, _listed(core.__name__, (*of_data(), *groups.values())), groups)
         return called
