@@ -14,7 +14,6 @@ same run again.
 
 from __future__ import annotations
 
-import dataclasses
 import types
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
@@ -23,30 +22,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import tomli_w
 
-from helicon.archives import through
 from helicon.errors import InputError
-from helicon.files import sha256
-
-
-def picked(options: type, arguments: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
-    """The fields of a dataclass out of a function's arguments; texts serve as paths.
-
-    Args:
-        options: the dataclass.
-        arguments: of the function.
-        paths: names of the fields that are files to read.
-    """
-    values = {f.name: arguments[f.name] for f in dataclasses.fields(options)}
-    for name in paths:
-        if values[name] is not None:
-            values[name] = through(Path(values[name]), f"file to read ({name})")
-    return values
-
-
-def file_hashes(options: object, paths: Iterable[str]) -> dict[str, str]:
-    """SHA-256 of every file that is given, by the name of its field."""
-    given = {name: getattr(options, name) for name in paths}
-    return {name: sha256(path) for name, path in given.items() if path is not None}
 
 
 def check_counts(options: object, names: Iterable[str]) -> None:
